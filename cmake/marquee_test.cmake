@@ -1,0 +1,17 @@
+# marquee_test(NAME unit_common_id SOURCES id_test.cc LIBRARIES marquee_common [LABEL unit] [TIMEOUT 60])
+# One GoogleTest program, one ctest entry. Labels order the run: unit, simulation, cluster, end_to_end.
+function(marquee_test)
+  cmake_parse_arguments(T "" "NAME;LABEL;TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
+  if(NOT T_LABEL)
+    set(T_LABEL unit)
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  add_executable(${T_NAME} ${T_SOURCES})
+  set_target_properties(${T_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${T_NAME} PRIVATE ${T_LIBRARIES} GTest::gmock GTest::gtest GTest::gtest_main)
+  add_test(NAME ${T_NAME} COMMAND ${T_NAME})
+  set_tests_properties(${T_NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT}
+    ENVIRONMENT "MARQUEE_DATA=$ENV{MARQUEE_DATA};MARQUEE_BIN=${CMAKE_BINARY_DIR}/bin;MARQUEE_SOURCE=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1")
+endfunction()

@@ -1,0 +1,145 @@
+#include "common/message.h"
+
+#include <capnp/schema.h>
+#include <kj/exception.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace marquee {
+namespace {
+
+constexpr size_t kMaxFrames = 512;
+constexpr size_t kHeaderWords = 64;  // an envelope without its bulk arrays
+constexpr int kMaxNesting = 16;      // deeper than any message of ours
+
+Frame Aligned(Frame frame) {
+  if (reinterpret_cast<uintptr_t>(frame.data) % alignof(capnp::word) == 0) return frame;
+  auto copy = std::shared_ptr<uint64_t[]>(new uint64_t[frame.size / sizeof(uint64_t)]);
+  std::memcpy(copy.get(), frame.data, frame.size);
+  const auto* data = reinterpret_cast<const std::byte*>(copy.get());
+  return Frame{.owner = std::move(copy), .data = data, .size = frame.size};
+}
+
+template <typename Enum>
+std::string_view EnumerantName(Enum value) {
+  const auto enumerants = capnp::Schema::from<Enum>().getEnumerants();
+  const auto index = static_cast<uint32_t>(value);
+  if (index >= enumerants.size()) return "unknown";
+  const auto name = enumerants[index].getProto().getName();
+  return {name.cStr(), name.size()};
+}
+
+// The reader of a message's segments, which live in frames that outlive it.
+class FrameReader : public capnp::MessageReader {
+ public:
+  FrameReader(std::vector<kj::ArrayPtr<const capnp::word>> segments, capnp::ReaderOptions limits)
+      : capnp::MessageReader(limits), segments_(std::move(segments)) {}
+
+  kj::ArrayPtr<const capnp::word> getSegment(capnp::uint id) override {
+    return id < segments_.size() ? segments_[id] : nullptr;
+  }
+
+ private:
+  std::vector<kj::ArrayPtr<const capnp::word>> segments_;
+};
+
+}  // namespace
+
+absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
+  if (frames.empty() || frames.size() > kMaxFrames) {
+    return absl::InvalidArgumentError(absl::StrCat("malformed message: ", frames.size(), " frames; must be 1 to ", kMaxFrames));
+  }
+  Message message;
+  message.from_ = std::move(from);
+  std::vector<kj::ArrayPtr<const capnp::word>> segments;
+  for (Frame& frame : frames) {
+    if (frame.size % sizeof(capnp::word) != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("malformed message: a frame of ", frame.size, " bytes; must be a multiple of 8"));
+    }
+    message.bytes_ += frame.size;
+    message.frames_.push_back(Aligned(std::move(frame)));
+    const Frame& kept = message.frames_.back();
+    segments.emplace_back(reinterpret_cast<const capnp::word*>(kept.data), kept.size / sizeof(capnp::word));
+  }
+  capnp::ReaderOptions options;
+  // Each handler walks a message a bounded number of times; a message that refers to its bytes over and over is an attack.
+  options.traversalLimitInWords = 8 * (message.bytes_ / sizeof(capnp::word)) + 1024;
+  options.nestingLimit = kMaxNesting;
+  message.reader_ = std::make_unique<FrameReader>(std::move(segments), options);
+  const absl::Status parsed = Guarded([&] {
+    message.envelope_ = message.reader_->getRoot<wire::Envelope>();
+    return absl::OkStatus();
+  });
+  if (!parsed.ok()) return parsed;
+  if (message.envelope_.getProtocolVersion() != wire::PROTOCOL_VERSION) {
+    return absl::FailedPreconditionError(absl::StrCat("protocolVersion: ", message.envelope_.getProtocolVersion(),
+                                                      "; this program speaks ", wire::PROTOCOL_VERSION));
+  }
+  return message;
+}
+
+OutgoingMessage::OutgoingMessage(size_t expected_bytes)
+    : builder_(static_cast<capnp::uint>(kHeaderWords + expected_bytes / sizeof(capnp::word))),
+      envelope_(builder_.initRoot<wire::Envelope>()) {
+  envelope_.setProtocolVersion(wire::PROTOCOL_VERSION);
+}
+
+size_t OutgoingMessage::bytes() {
+  size_t total = 0;
+  for (const auto segment : segments()) total += segment.size() * sizeof(capnp::word);
+  return total;
+}
+
+absl::StatusOr<Message> Deliver(Peer from, OutgoingMessage& message) {
+  std::vector<Frame> frames;
+  for (const auto segment : message.segments()) {
+    auto copy = std::shared_ptr<uint64_t[]>(new uint64_t[std::max<size_t>(segment.size(), 1)]);
+    std::memcpy(copy.get(), segment.begin(), segment.size() * sizeof(capnp::word));
+    const auto* data = reinterpret_cast<const std::byte*>(copy.get());
+    frames.push_back(Frame{.owner = std::move(copy), .data = data, .size = segment.size() * sizeof(capnp::word)});
+  }
+  return Message::Parse(std::move(from), std::move(frames));
+}
+
+OutgoingMessagePtr NewRequest(const Identity& self, uint64_t view, uint64_t request_id, absl::Duration timeout,
+                              size_t expected_bytes) {
+  auto message = std::make_shared<OutgoingMessage>(expected_bytes);
+  wire::Envelope::Builder envelope = message->envelope();
+  envelope.setView(view);
+  envelope.setSender(self.name.c_str());
+  envelope.setIncarnation(self.incarnation);
+  envelope.setRequestId(request_id);
+  envelope.setTimeoutMicros(static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Microseconds(timeout))));
+  return message;
+}
+
+OutgoingMessagePtr NewReply(const Identity& self, uint64_t view, const Message& request, size_t expected_bytes) {
+  return NewRequest(self, view, request.envelope().getRequestId(), absl::ZeroDuration(), expected_bytes);
+}
+
+OutgoingMessagePtr NewError(const Identity& self, uint64_t view, const Message& request, wire::Error::Code code,
+                            std::string_view field, std::string_view message) {
+  OutgoingMessagePtr reply = NewReply(self, view, request, field.size() + message.size() + 2 * sizeof(capnp::word));
+  wire::Error::Builder error = reply->envelope().getBody().initError();
+  error.setCode(code);
+  error.setField(kj::StringPtr(std::string(field).c_str()));
+  error.setMessage(kj::StringPtr(std::string(message).c_str()));
+  return reply;
+}
+
+std::string_view ErrorCodeName(wire::Error::Code code) { return EnumerantName(code); }
+
+std::string_view BodyName(wire::Envelope::Body::Which which) {
+  const auto fields = capnp::Schema::from<wire::Envelope::Body>().getUnionFields();
+  const auto index = static_cast<uint32_t>(which);
+  if (index >= fields.size()) return "unknown";
+  const auto name = fields[index].getProto().getName();
+  return {name.cStr(), name.size()};
+}
+
+}  // namespace marquee

@@ -1,0 +1,38 @@
+#ifndef MARQUEE_COMMON_MESSAGE_INLINE_H_
+#define MARQUEE_COMMON_MESSAGE_INLINE_H_
+
+// The templates of common/message.h.
+
+#include <kj/exception.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace marquee {
+
+template <typename Handler>
+absl::Status Guarded(Handler&& handler) {
+  try {
+    return std::forward<Handler>(handler)();
+  } catch (const kj::Exception& exception) {
+    return absl::InvalidArgumentError(absl::StrCat("malformed message: ", exception.getDescription().cStr()));
+  }
+}
+
+template <typename T>
+absl::StatusOr<const T*> PackedValues(capnp::Data::Reader data, uint64_t count, std::string_view field) {
+  if (data.size() / sizeof(T) != count || data.size() % sizeof(T) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": ", data.size(), " bytes; must be ", count, " x ", sizeof(T), " bytes"));
+  }
+  // Cap'n Proto places Data on a word boundary and Parse aligns the segments, so that this holds for every parsed message.
+  if (reinterpret_cast<uintptr_t>(data.begin()) % alignof(T) != 0) {
+    return absl::InternalError(absl::StrCat(field, ": not aligned"));
+  }
+  return reinterpret_cast<const T*>(data.begin());
+}
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_MESSAGE_INLINE_H_

@@ -1,0 +1,44 @@
+#ifndef MARQUEE_COMMON_VIEW_H_
+#define MARQUEE_COMMON_VIEW_H_
+
+// The numbered map partition -> primary shard, made by the scheduler alone. Newer numbers win. A value type.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/id.h"
+#include "schemas/wire.capnp.h"
+
+namespace marquee {
+
+using ShardIndex = uint32_t;
+
+inline constexpr uint32_t kMaxPartitions = 1U << 16U;
+
+struct View {
+  uint64_t number = 0;  // 0: none yet
+  uint64_t cluster_id = 0;
+  std::vector<std::string> shards;     // endpoint of each shard
+  std::vector<ShardIndex> primaries;   // of each partition; the size is a power of two
+  std::vector<uint64_t> changed;       // view number in which each partition last changed its primary
+
+  uint32_t partitions() const { return static_cast<uint32_t>(primaries.size()); }
+  uint32_t partition_bits() const;     // log2(partitions())
+
+  // Refuses a number of 0, a partition count that is no power of two or over kMaxPartitions, lists of unlike length, a shard
+  // index that names no shard, and an empty or repeated endpoint.
+  static absl::StatusOr<View> FromWire(wire::View::Reader reader);
+  void ToWire(wire::View::Builder builder) const;
+  absl::Status Validate() const;
+
+  bool operator==(const View&) const = default;
+};
+
+// Spreads `partitions` (a power of two) evenly over the shards, round robin, so that each number of shards keeps its balance.
+View MakeEvenView(uint64_t number, uint64_t cluster_id, std::vector<std::string> shards, uint32_t partitions);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_VIEW_H_

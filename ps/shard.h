@@ -1,0 +1,60 @@
+#ifndef MARQUEE_PS_SHARD_H_
+#define MARQUEE_PS_SHARD_H_
+
+// Owns a set of partitions of every table: answers pulls, applies pushes exactly once, keeps sessions, windows and tables.
+//
+// A state machine: no socket, thread or clock. The `ps` program runs one per thread with a socket of its own; the simulator runs
+// many in one thread. It only ever answers: each request leads to exactly one reply to its sender. Not thread-safe.
+//
+// A request that is refused (docs/architecture.md, "Wire": malformed, wrong dimension, NaN ...) changes nothing at all.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/id.h"
+#include "common/message.h"
+#include "common/table.h"
+#include "common/view.h"
+#include "schemas/wire.capnp.h"
+
+namespace marquee {
+
+struct ShardOptions {
+  // Rows of a table are spread over the view's partitions; this bounds the sum of counts in one request.
+  uint64_t max_rows_per_request = 4U << 20U;
+};
+
+class Shard {
+ public:
+  Shard(Identity self, ShardOptions options);
+  ~Shard();
+
+  void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
+
+  struct TableStatistics {
+    TableDefinition definition;
+    uint64_t rows = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<TableStatistics> Tables() const;
+
+  struct Counters {
+    uint64_t pulls = 0, pushes = 0, rows_pulled = 0, rows_pushed = 0, rows_created = 0, duplicates = 0;
+    std::map<std::string, uint64_t> rejected;  // by error code name
+  };
+  const Counters& counters() const;
+  uint64_t view_number() const;
+  size_t open_sessions() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_PS_SHARD_H_

@@ -1,0 +1,342 @@
+@0xb3c1f0a2d47e9516;
+
+# The messages of marquee. One Envelope per ZeroMQ multipart message, one frame per Cap'n Proto segment.
+#
+# Rules that every reader relies on (docs/architecture.md, "Wire"):
+# - Bulk arrays are Data of packed little-endian values: ids are UInt64, rows and gradients Float32.
+# - A payload states its own shape; a receiver checks it and never infers it from its own state.
+# - A request ends with a reply that repeats its requestId: the body named beside it below, or `error`.
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("marquee::wire");
+
+const protocolVersion :UInt16 = 1;
+
+struct Envelope {
+  protocolVersion @0 :UInt16;
+  view @1 :UInt64;           # the newest view that the sender knows; 0 = none yet
+  sender @2 :Text;           # name of the sending process, for logs
+  incarnation @3 :UInt64;    # of the sending process; never 0
+  requestId @4 :UInt64;      # chosen by the requester, repeated by the reply; 0 = unsolicited
+  timeoutMicros @5 :UInt64;  # time left when it was sent; 0 = no deadline. Relative: clocks of machines differ
+
+  body :union {
+    error @6 :Error;
+    ok @7 :Void;
+
+    # to a shard                                     # answered by
+    pull @8 :Pull;                                   # rows
+    rows @9 :Rows;
+    push @10 :Push;                                  # pushed
+    pushed @11 :Pushed;
+    installView @12 :View;                           # ok
+    openSession @13 :OpenSession;                    # ok
+    closeSession @14 :CloseSession;                  # ok
+    createTables @15 :CreateTables;                  # ok
+    dropTables @16 :DropTables;                      # ok
+    describeTables @17 :Void;                        # tables
+    tables @18 :Tables;
+    getStatistics @19 :Void;                         # statistics
+    statistics @20 :Statistics;
+
+    # to the scheduler
+    register @21 :Register;                          # registered
+    registered @22 :Registered;
+    heartbeat @23 :Heartbeat;                        # heartbeatReply
+    heartbeatReply @24 :HeartbeatReply;
+    getView @25 :Void;                               # view
+    view @26 :View;
+    getAssignment @27 :Void;                         # assignment
+    assignment @28 :Assignment;
+    defineTables @29 :DefineTables;                  # tables, once every shard has them; error `notYet` before
+    getWork @30 :GetWork;                            # work
+    work @31 :Work;
+    tick @32 :Tick;                                  # clocks
+    clocks @33 :Clocks;                              # also sent unsolicited, when the slowest clock moves
+    evaluated @34 :Evaluated;                        # ok
+    trialFailed @35 :TrialFailed;                    # ok
+  }
+}
+
+struct Error {
+  enum Code {
+    internal @0;          # a bug of ours
+    malformed @1;         # not a message of this protocol, or one with a wrong shape
+    wrongVersion @2;      # of the protocol
+    tooLarge @3;
+    wrongType @4;         # a body that this receiver does not take
+    unknownTable @5;
+    wrongDimension @6;
+    notFinite @7;         # a NaN or infinite gradient or learning rate
+    staleView @8;         # the sender's view is older than the last change of a partition: get the view, split again
+    viewAhead @9;         # the sender's view is newer than the shard's: try again
+    unknownSession @10;   # not open: closed, or never opened
+    outsideWindow @11;    # a push 64 or more behind the highest of its session
+    memoryFull @12;       # the table's memory budget is used up
+    conflict @13;         # contradicts what is there: a table of that number with another definition
+    notYet @14;           # try again later
+    dataMismatch @15;     # the worker's data file is not the scheduler's
+    unknownIncarnation @16; # register first
+    cancelled @17;        # the trial is over
+  }
+  code @0 :Code;
+  field @1 :Text;         # what was wrong, for example "push.sections[0].gradients"
+  message @2 :Text;       # what it was and what would be right
+}
+
+# ---------------------------------------------------------------------------------------------------------- rows
+
+struct Pull {
+  sections @0 :List(PullSection);
+}
+
+struct PullSection {
+  table @0 :UInt32;
+  dim @1 :UInt32;
+  count @2 :UInt32;
+  ids @3 :Data;           # count x UInt64, each at most once
+}
+
+struct Rows {
+  sections @0 :List(RowSection);   # one for each section of the pull, in its order
+}
+
+struct RowSection {
+  table @0 :UInt32;
+  dim @1 :UInt32;
+  count @2 :UInt32;
+  type @3 :ElementType;
+  values @4 :Data;        # count x dim, in the order of the ids
+}
+
+enum ElementType {
+  float32 @0;
+}
+
+struct Push {
+  session @0 :UInt64;
+  sequence @1 :UInt64;    # 1, 2, 3 ... per session
+  sections @2 :List(PushSection);
+}
+
+struct PushSection {
+  table @0 :UInt32;
+  dim @1 :UInt32;
+  count @2 :UInt32;
+  type @3 :ElementType;
+  learningRate @4 :Float32;
+  ids @5 :Data;           # count x UInt64, each at most once in a table and push
+  gradients @6 :Data;     # count x dim
+}
+
+struct Pushed {
+  sequence @0 :UInt64;
+  duplicate @1 :Bool;     # true: every partition of it had applied it before
+}
+
+# --------------------------------------------------------------------------------------------- views and sessions
+
+struct View {
+  number @0 :UInt64;
+  clusterId @1 :UInt64;
+  shards @2 :List(Text);            # endpoint of each shard, by its index
+  primaries @3 :List(UInt32);       # shard index of each partition; the length is the number of partitions
+  changed @4 :List(UInt64);         # view in which each partition last changed its primary
+  you @5 :UInt32;                   # in installView: the index of the shard that is addressed
+}
+
+struct OpenSession {
+  session @0 :UInt64;
+  trial @1 :UInt64;
+}
+
+struct CloseSession {
+  session @0 :UInt64;
+}
+
+# --------------------------------------------------------------------------------------------------------- tables
+
+struct TableDefinition {
+  number @0 :UInt32;       # given by the scheduler, never used again; 0 in a proposal
+  name @1 :Text;           # "t7/users"
+  trial @2 :UInt64;
+  dim @3 :UInt32;
+  seed @4 :UInt64;         # of the initial values, together with the name without the trial's prefix
+  initializer @5 :Initializer;
+  optimizer @6 :Optimizer;
+  memoryBudgetBytes @7 :UInt64;   # per shard; 0 = none
+}
+
+struct Initializer {
+  enum Kind { zeros @0; constant @1; uniform @2; normal @3; }
+  kind @0 :Kind;
+  scale @1 :Float32;       # the constant; half width of uniform(-scale, scale); standard deviation
+}
+
+struct Optimizer {
+  enum Kind { sgd @0; momentum @1; adagrad @2; rowwiseAdagrad @3; adam @4; ftrl @5; }
+  kind @0 :Kind;
+  momentum @1 :Float32;
+  beta1 @2 :Float32;
+  beta2 @3 :Float32;
+  epsilon @4 :Float32;
+  initialAccumulator @5 :Float32;
+  ftrlL1 @6 :Float32;
+  ftrlL2 @7 :Float32;
+  ftrlBeta @8 :Float32;
+  l2 @9 :Float32;          # adds l2 x weight to the gradient of each pushed row
+  clipNorm @10 :Float32;   # of a row's gradient; 0 = off
+  maxNorm @11 :Float32;    # of a row after its update; 0 = off
+}
+
+struct CreateTables {
+  definitions @0 :List(TableDefinition);
+}
+
+struct DropTables {
+  tables @0 :List(UInt32);
+}
+
+struct Tables {
+  definitions @0 :List(TableDefinition);
+}
+
+struct Statistics {
+  tables @0 :List(TableStatistics);
+  hottest @1 :List(PartitionStatistics);   # by rows pulled and pushed, hottest first, at most 8
+}
+
+struct TableStatistics {
+  table @0 :UInt32;
+  rows @1 :UInt64;
+  bytes @2 :UInt64;
+}
+
+struct PartitionStatistics {
+  partition @0 :UInt32;
+  rowsPulled @1 :UInt64;
+  rowsPushed @2 :UInt64;
+}
+
+# ---------------------------------------------------------------------------------------------------- membership
+
+struct Register {
+  enum Role { server @0; worker @1; }
+  role @0 :Role;
+  name @1 :Text;
+  host @2 :Text;
+  processId @3 :UInt32;
+  endpoints @4 :List(Text);        # a server's shards
+  metricsEndpoint @5 :Text;        # "127.0.0.1:9100"
+  dataChecksum @6 :UInt64;         # a worker's data file; 0 for servers
+}
+
+struct Registered {
+  clusterId @0 :UInt64;
+  heartbeatMicros @1 :UInt64;      # send a heartbeat this often
+  leaseMicros @2 :UInt64;          # a member that is silent for longer is dead
+}
+
+struct Heartbeat {}
+
+struct HeartbeatReply {
+  view @0 :UInt64;
+}
+
+# --------------------------------------------------------------------------------------------------- a worker's work
+
+struct Assignment {
+  union {
+    none @0 :UInt64;               # microseconds after which to ask again
+    shutdown @1 :Void;             # the sweep is over: exit
+    trial @2 :TrialAssignment;
+  }
+}
+
+struct TrialAssignment {
+  trial @0 :UInt64;
+  name @1 :Text;
+  session @2 :UInt64;
+  rank @3 :UInt32;
+  workers @4 :UInt32;
+  spec @5 :Text;                   # YAML of common/trial_config.h, everything resolved
+}
+
+struct DefineTables {
+  session @0 :UInt64;
+  definitions @1 :List(TableDefinition);   # every worker of a trial proposes the same ones
+}
+
+struct GetWork {
+  session @0 :UInt64;
+}
+
+struct Work {
+  union {
+    wait @0 :UInt64;               # microseconds after which to ask again
+    train @1 :Chunk;
+    barrier @2 :Void;              # no training left: report a final tick, then ask again
+    evaluate @3 :EvaluationChunk;
+    done @4 :Void;                 # the session is over: ask for an assignment
+  }
+}
+
+struct Chunk {
+  number @0 :UInt64;               # within the trial
+  epoch @1 :UInt32;                # from 0
+  begin @2 :UInt64;                # positions in the epoch's order of training examples
+  end @3 :UInt64;
+  next @4 :UInt64;                 # first position still to train: `begin`, or later when a dead worker had begun
+}
+
+struct EvaluationChunk {
+  enum Part { validation @0; test @1; }
+  evaluation @0 :UInt64;
+  part @1 :Part;
+  chunk @2 :UInt32;
+  begin @3 :UInt64;                # positions in the part's examples
+  end @4 :UInt64;
+}
+
+struct Tick {
+  session @0 :UInt64;
+  clock @1 :UInt64;                # steps finished and acknowledged
+  chunks @2 :List(ChunkProgress);  # the chunks that the worker holds, and those it just finished
+  examples @3 :UInt64;             # trained and acknowledged in this session
+  lossSum @4 :Float64;             # of these examples
+  drained @5 :Bool;                # after `barrier`: nothing is unacknowledged
+  pullSeconds @6 :Float64;         # totals of this session: where its time went
+  computeSeconds @7 :Float64;
+  pushSeconds @8 :Float64;
+}
+
+struct ChunkProgress {
+  number @0 :UInt64;
+  next @1 :UInt64;                 # first position not yet acknowledged; = end when finished
+}
+
+struct Clocks {
+  trial @0 :UInt64;
+  session @1 :UInt64;              # of the addressed worker
+  slowest @2 :UInt64;
+  clocks @3 :List(UInt64);         # by rank; 2^64-1 for a worker that has left
+}
+
+struct Evaluated {
+  session @0 :UInt64;
+  evaluation @1 :UInt64;
+  chunk @2 :UInt32;
+  examples @3 :UInt64;
+  sums @4 :List(MetricSum);        # added over the chunks, then divided by the sum of weights
+}
+
+struct MetricSum {
+  name @0 :Text;                   # "top_100", "squared_error", "absolute_error", "loss"
+  sum @1 :Float64;
+  weight @2 :Float64;
+}
+
+struct TrialFailed {
+  session @0 :UInt64;
+  reason @1 :Text;
+}
