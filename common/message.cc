@@ -1,13 +1,12 @@
 #include "common/message.h"
 
 #include <capnp/schema.h>
+#include <fmt/format.h>
 #include <kj/exception.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
-
-#include "absl/strings/str_cat.h"
 
 namespace marquee {
 namespace {
@@ -51,7 +50,7 @@ class FrameReader : public capnp::MessageReader {
 
 absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
   if (frames.empty() || frames.size() > kMaxFrames) {
-    return absl::InvalidArgumentError(absl::StrCat("malformed message: ", frames.size(), " frames; must be 1 to ", kMaxFrames));
+    return absl::InvalidArgumentError(fmt::format("malformed message: {} frames; must be 1 to {}", frames.size(), kMaxFrames));
   }
   Message message;
   message.from_ = std::move(from);
@@ -59,7 +58,7 @@ absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
   for (Frame& frame : frames) {
     if (frame.size % sizeof(capnp::word) != 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat("malformed message: a frame of ", frame.size, " bytes; must be a multiple of 8"));
+          fmt::format("malformed message: a frame of {} bytes; must be a multiple of 8", frame.size));
     }
     message.bytes_ += frame.size;
     message.frames_.push_back(Aligned(std::move(frame)));
@@ -77,8 +76,8 @@ absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
   });
   if (!parsed.ok()) return parsed;
   if (message.envelope_.getProtocolVersion() != wire::PROTOCOL_VERSION) {
-    return absl::FailedPreconditionError(absl::StrCat("protocolVersion: ", message.envelope_.getProtocolVersion(),
-                                                      "; this program speaks ", wire::PROTOCOL_VERSION));
+    return absl::FailedPreconditionError(fmt::format("protocolVersion: {}; this program speaks {}",
+                                                     message.envelope_.getProtocolVersion(), wire::PROTOCOL_VERSION));
   }
   return message;
 }

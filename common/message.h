@@ -25,8 +25,8 @@
 
 namespace marquee {
 
-// Where a message goes to or came from. For one who asks (client, worker link, coordinator towards shards): an endpoint, such as
-// "tcp://10.0.0.1:7710". For one who answers: the route on which the request came in, opaque, to be used for replies only.
+// Where a message goes to or came from. For one who asks (client, worker link, coordinator towards shards): an endpoint, such
+// as "tcp://10.0.0.1:7710". For one who answers: the route on which the request came in, opaque, to be used for replies only.
 using Peer = std::string;
 
 // One frame of a received message: bytes and what keeps them alive.

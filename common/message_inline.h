@@ -3,11 +3,12 @@
 
 // The templates of common/message.h.
 
+#include <fmt/format.h>
 #include <kj/exception.h>
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "common/message.h"
 
 namespace marquee {
 
@@ -16,19 +17,18 @@ absl::Status Guarded(Handler&& handler) {
   try {
     return std::forward<Handler>(handler)();
   } catch (const kj::Exception& exception) {
-    return absl::InvalidArgumentError(absl::StrCat("malformed message: ", exception.getDescription().cStr()));
+    return absl::InvalidArgumentError(fmt::format("malformed message: {}", exception.getDescription().cStr()));
   }
 }
 
 template <typename T>
 absl::StatusOr<const T*> PackedValues(capnp::Data::Reader data, uint64_t count, std::string_view field) {
   if (data.size() / sizeof(T) != count || data.size() % sizeof(T) != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ": ", data.size(), " bytes; must be ", count, " x ", sizeof(T), " bytes"));
+    return absl::InvalidArgumentError(fmt::format("{}: {} bytes; must be {} x {} bytes", field, data.size(), count, sizeof(T)));
   }
   // Cap'n Proto places Data on a word boundary and Parse aligns the segments, so that this holds for every parsed message.
   if (reinterpret_cast<uintptr_t>(data.begin()) % alignof(T) != 0) {
-    return absl::InternalError(absl::StrCat(field, ": not aligned"));
+    return absl::InternalError(fmt::format("{}: not aligned", field));
   }
   return reinterpret_cast<const T*>(data.begin());
 }

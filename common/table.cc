@@ -1,16 +1,17 @@
 #include "common/table.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 
 namespace marquee {
 namespace {
 
 absl::Status CheckNonNegative(std::string_view field, float value) {
   if (std::isfinite(value) && value >= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("table.", field, ": ", value, "; must be a number of at least 0"));
+  return absl::InvalidArgumentError(fmt::format("table.{}: {}; must be a number of at least 0", field, value));
 }
 
 }  // namespace
@@ -46,13 +47,13 @@ absl::StatusOr<TableDefinition> TableDefinition::FromWire(wire::TableDefinition:
   table.memory_budget_bytes = reader.getMemoryBudgetBytes();
   if (table.name.empty()) return absl::InvalidArgumentError("table.name: empty");
   if (table.dim == 0 || table.dim > kMaxDim) {
-    return absl::InvalidArgumentError(absl::StrCat("table.dim: ", table.dim, " in ", table.name, "; must be 1 to ", kMaxDim));
+    return absl::InvalidArgumentError(fmt::format("table.dim: {} in {}; must be 1 to {}", table.dim, table.name, kMaxDim));
   }
 
   const auto initializer = reader.getInitializer();
   const auto initializer_kind = static_cast<uint32_t>(initializer.getKind());
   if (initializer_kind > static_cast<uint32_t>(Initializer::Kind::kNormal)) {
-    return absl::InvalidArgumentError(absl::StrCat("table.initializer.kind: unknown kind ", initializer_kind));
+    return absl::InvalidArgumentError(fmt::format("table.initializer.kind: unknown kind {}", initializer_kind));
   }
   table.initializer.kind = static_cast<Initializer::Kind>(initializer_kind);
   table.initializer.scale = initializer.getScale();
@@ -61,7 +62,7 @@ absl::StatusOr<TableDefinition> TableDefinition::FromWire(wire::TableDefinition:
   const auto optimizer = reader.getOptimizer();
   const auto optimizer_kind = static_cast<uint32_t>(optimizer.getKind());
   if (optimizer_kind > static_cast<uint32_t>(Optimizer::Kind::kFtrl)) {
-    return absl::InvalidArgumentError(absl::StrCat("table.optimizer.kind: unknown kind ", optimizer_kind));
+    return absl::InvalidArgumentError(fmt::format("table.optimizer.kind: unknown kind {}", optimizer_kind));
   }
   table.optimizer = Optimizer{.kind = static_cast<Optimizer::Kind>(optimizer_kind),
                               .momentum = optimizer.getMomentum(),

@@ -1,8 +1,8 @@
 #ifndef MARQUEE_COMMON_TABLE_H_
 #define MARQUEE_COMMON_TABLE_H_
 
-// What a table is: one embedding table, or one dense tensor cut into blocks (block number = id). A value type; on the wire it is
-// wire::TableDefinition.
+// What a table is: one embedding table, or one dense tensor cut into blocks (block number = id). A value type; on the wire it
+// is wire::TableDefinition.
 
 #include <cstdint>
 #include <string>
@@ -49,7 +49,7 @@ struct TableDefinition {
   TableNumber number = 0;  // 0: a proposal that has none yet
   std::string name;        // "t7/users"
   uint64_t trial = 0;
-  uint32_t dim = 0;        // 1 to kMaxDim
+  uint32_t dim = 0;  // 1 to kMaxDim
   uint64_t seed = 0;
   Initializer initializer;
   Optimizer optimizer;

@@ -33,12 +33,13 @@ struct TransportSecurity {
 };
 
 struct TransportOptions {
-  size_t max_message_bytes = 64U << 20U;   // incoming frames above it are refused
-  size_t max_queued_bytes = 64U << 20U;    // outgoing, for each peer
+  size_t max_message_bytes = 64U << 20U;  // incoming frames above it are refused
+  size_t max_queued_bytes = 64U << 20U;   // outgoing, for each peer
   TransportSecurity security;
 };
 
-// One per process: the ZeroMQ context, its I/O threads and, with CURVE, the ZAP handler. Thread-safe. Must outlive its transports.
+// One per process: the ZeroMQ context, its I/O threads and, with CURVE, the ZAP handler. Thread-safe. Must outlive its
+// transports.
 class TransportContext {
  public:
   explicit TransportContext(int io_threads = 1);

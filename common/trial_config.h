@@ -33,62 +33,62 @@ namespace marquee {
 struct OptimizerConfig {
   enum class Kind { kSgd, kMomentum, kAdagrad, kRowwiseAdagrad, kAdam, kFtrl };
   Kind kind = Kind::kAdagrad;
-  double learning_rate = 0.1;            // > 0; goes with each push
+  double learning_rate = 0.1;  // > 0; goes with each push
   enum class Schedule { kConstant, kLinear, kCosine };
   Schedule schedule = Schedule::kConstant;  // to `final_fraction` of the rate at the last step
-  double final_fraction = 0.0;           // [0, 1]
-  double warmup_epochs = 0.0;            // linear from 0
-  double momentum = 0.9;                 // [0, 1)
+  double final_fraction = 0.0;              // [0, 1]
+  double warmup_epochs = 0.0;               // linear from 0
+  double momentum = 0.9;                    // [0, 1)
   double beta1 = 0.9;
   double beta2 = 0.999;
-  double epsilon = 1e-8;                 // Adam, Adagrad
-  double initial_accumulator = 0.0;      // Adagrad
+  double epsilon = 1e-8;             // Adam, Adagrad
+  double initial_accumulator = 0.0;  // Adagrad
   double ftrl_l1 = 0.0;
   double ftrl_l2 = 0.0;
   double ftrl_beta = 1.0;
-  double l2 = 0.0;                       // >= 0
-  double clip_norm = 0.0;                // 0 = off
-  double max_norm = 0.0;                 // 0 = off
+  double l2 = 0.0;         // >= 0
+  double clip_norm = 0.0;  // 0 = off
+  double max_norm = 0.0;   // 0 = off
 };
 
 struct FeatureConfig {
   enum class Kind { kAuto, kId, kIds, kNumber };  // kAuto: from the type of the data column
   enum class Pooling { kSum, kMean };
-  std::string name;                      // a column of the data file
+  std::string name;  // a column of the data file
   Kind kind = Kind::kAuto;
-  int dim = 0;                           // of its embedding; 0 = the model's dim. Not for numbers
-  Pooling pooling = Pooling::kMean;      // of kIds
-  double init_scale = 0.05;              // embeddings start uniform in (-init_scale, init_scale)
+  int dim = 0;                       // of its embedding; 0 = the model's dim. Not for numbers
+  Pooling pooling = Pooling::kMean;  // of kIds
+  double init_scale = 0.05;          // embeddings start uniform in (-init_scale, init_scale)
 };
 
-// A stack of dense layers over concatenated features. With no layers and one id feature, the output is the embedding itself; with
-// no layers and several features of equal dim, their sum.
+// A stack of dense layers over concatenated features. With no layers and one id feature, the output is the embedding itself;
+// with no layers and several features of equal dim, their sum.
 struct TowerConfig {
-  std::vector<FeatureConfig> features;   // at least one
-  std::vector<int> layers;               // widths; ReLU between layers, none after the last
-  double dropout = 0.0;                  // [0, 1), after each ReLU
-  bool normalize = false;                // to unit length
+  std::vector<FeatureConfig> features;  // at least one
+  std::vector<int> layers;              // widths; ReLU between layers, none after the last
+  double dropout = 0.0;                 // [0, 1), after each ReLU
+  bool normalize = false;               // to unit length
 };
 
 struct LossConfig {
   enum class Kind { kInBatchSoftmax, kFullSoftmax, kSquaredError };
   Kind kind = Kind::kInBatchSoftmax;
-  double temperature = 1.0;              // > 0
-  bool logq = false;                     // subtract log of each candidate's share of the training rows
-  bool remove_accidental_hits = false;   // other occurrences of the positive in the batch are no negatives
+  double temperature = 1.0;             // > 0
+  bool logq = false;                    // subtract log of each candidate's share of the training rows
+  bool remove_accidental_hits = false;  // other occurrences of the positive in the batch are no negatives
 };
 
 struct ModelConfig {
   enum class Kind { kTwoTower, kRanking };
   Kind kind = Kind::kTwoTower;
   int dim = 32;
-  TowerConfig query;                     // two_tower
-  TowerConfig candidate;                 // two_tower
-  TowerConfig tower;                     // ranking: features and dense layers; a final layer of width 1 is added
-  bool bias = false;                     // ranking: plus mean + user bias + item bias
+  TowerConfig query;      // two_tower
+  TowerConfig candidate;  // two_tower
+  TowerConfig tower;      // ranking: features and dense layers; a final layer of width 1 is added
+  bool bias = false;      // ranking: plus mean + user bias + item bias
   LossConfig loss;
-  OptimizerConfig optimizer;             // of embeddings
-  OptimizerConfig dense_optimizer;       // of dense layers; the default is `optimizer`
+  OptimizerConfig optimizer;        // of embeddings
+  OptimizerConfig dense_optimizer;  // of dense layers; the default is `optimizer`
   int epochs = 3;
   int batch_size = 8192;
 };
@@ -96,19 +96,19 @@ struct ModelConfig {
 struct ConsistencyConfig {
   enum class Mode { kAsync, kBounded, kSynchronous };
   Mode mode = Mode::kAsync;
-  int staleness = 0;                     // steps; kBounded only
+  int staleness = 0;  // steps; kBounded only
 };
 
 struct SplitConfig {
   std::string name = "random";
-  double test = 0.25;                    // share of all interactions, [0, 1)
-  double validation = 0.05;              // share of those left, [0, 1)
+  double test = 0.25;        // share of all interactions, [0, 1)
+  double validation = 0.05;  // share of those left, [0, 1)
   uint64_t seed = 42;
 };
 
 struct TrialConfig {
   std::string name;
-  uint64_t seed = 1;                     // of initial values, order and dropout
+  uint64_t seed = 1;  // of initial values, order and dropout
   SplitConfig split;
   ConsistencyConfig consistency;
   ModelConfig model;

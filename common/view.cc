@@ -1,11 +1,12 @@
 #include "common/view.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 
 namespace marquee {
 
@@ -16,21 +17,21 @@ uint32_t View::partition_bits() const {
 absl::Status View::Validate() const {
   if (number == 0) return absl::InvalidArgumentError("view.number: is 0; views are numbered from 1");
   if (!std::has_single_bit(primaries.size()) || primaries.size() > kMaxPartitions) {
-    return absl::InvalidArgumentError(absl::StrCat("view.primaries: ", primaries.size(),
-                                                   " partitions; must be a power of two of at most ", kMaxPartitions));
+    return absl::InvalidArgumentError(
+        fmt::format("view.primaries: {} partitions; must be a power of two of at most {}", primaries.size(), kMaxPartitions));
   }
   if (changed.size() != primaries.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("view.changed: ", changed.size(), " entries for ", primaries.size(), " partitions"));
+        fmt::format("view.changed: {} entries for {} partitions", changed.size(), primaries.size()));
   }
   absl::flat_hash_set<std::string> seen;
   for (const std::string& shard : shards) {
     if (shard.empty()) return absl::InvalidArgumentError("view.shards: an empty endpoint");
-    if (!seen.insert(shard).second) return absl::InvalidArgumentError(absl::StrCat("view.shards: ", shard, " twice"));
+    if (!seen.insert(shard).second) return absl::InvalidArgumentError(fmt::format("view.shards: {} twice", shard));
   }
   for (const ShardIndex primary : primaries) {
     if (primary >= shards.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("view.primaries: shard ", primary, " of ", shards.size()));
+      return absl::InvalidArgumentError(fmt::format("view.primaries: shard {} of {}", primary, shards.size()));
     }
   }
   return absl::OkStatus();
@@ -38,8 +39,8 @@ absl::Status View::Validate() const {
 
 absl::StatusOr<View> View::FromWire(wire::View::Reader reader) {
   if (reader.getPrimaries().size() > kMaxPartitions) {
-    return absl::InvalidArgumentError(absl::StrCat("view.primaries: ", reader.getPrimaries().size(), " partitions; at most ",
-                                                   kMaxPartitions));
+    return absl::InvalidArgumentError(
+        fmt::format("view.primaries: {} partitions; at most {}", reader.getPrimaries().size(), kMaxPartitions));
   }
   View view;
   view.number = reader.getNumber();

@@ -20,12 +20,12 @@ inline constexpr uint32_t kMaxPartitions = 1U << 16U;
 struct View {
   uint64_t number = 0;  // 0: none yet
   uint64_t cluster_id = 0;
-  std::vector<std::string> shards;     // endpoint of each shard
-  std::vector<ShardIndex> primaries;   // of each partition; the size is a power of two
-  std::vector<uint64_t> changed;       // view number in which each partition last changed its primary
+  std::vector<std::string> shards;    // endpoint of each shard
+  std::vector<ShardIndex> primaries;  // of each partition; the size is a power of two
+  std::vector<uint64_t> changed;      // view number in which each partition last changed its primary
 
   uint32_t partitions() const { return static_cast<uint32_t>(primaries.size()); }
-  uint32_t partition_bits() const;     // log2(partitions())
+  uint32_t partition_bits() const;  // log2(partitions())
 
   // Refuses a number of 0, a partition count that is no power of two or over kMaxPartitions, lists of unlike length, a shard
   // index that names no shard, and an empty or repeated endpoint.

@@ -36,12 +36,12 @@ class Column {
   Type type() const { return type_; }
   size_t size() const { return size_; }
 
-  uint32_t code(size_t row) const { return codes_[row]; }                       // kId
-  absl::Span<const uint32_t> codes(size_t row) const {                          // kIds
+  uint32_t code(size_t row) const { return codes_[row]; }  // kId
+  absl::Span<const uint32_t> codes(size_t row) const {     // kIds
     return codes_.subspan(offsets_[row], offsets_[row + 1] - offsets_[row]);
   }
   bool is_null(size_t row) const { return !valid_.empty() && valid_[row] == 0; }  // kNumber
-  double number(size_t row) const { return numbers_[row]; }                     // kNumber; 0 where null
+  double number(size_t row) const { return numbers_[row]; }                       // kNumber; 0 where null
 
   // The dictionary of kId and kIds.
   size_t values() const { return dictionary_.size(); }
@@ -67,18 +67,18 @@ class Dataset {
   // Refuses a file that is no data file, of another version, truncated, or whose checksum does not match, naming the file.
   static absl::StatusOr<std::shared_ptr<const Dataset>> Open(const std::string& path);
 
-  const std::string& name() const;      // "ml-1m", "synthetic ml-1m" ...
+  const std::string& name() const;  // "ml-1m", "synthetic ml-1m" ...
   bool synthetic() const;
-  uint64_t checksum() const;            // of the file's content
+  uint64_t checksum() const;  // of the file's content
 
   size_t interactions() const { return user_of_.size(); }
   size_t users() const { return users_; }
-  size_t items() const { return items_; }  // those with at least one interaction come first; see rated_items()
+  size_t items() const { return items_; }              // those with at least one interaction come first; see rated_items()
   size_t rated_items() const { return rated_items_; }  // items [0, rated_items()) have interactions: the candidates
 
-  absl::Span<const uint32_t> user_of() const { return user_of_; }   // per interaction: index of its user
+  absl::Span<const uint32_t> user_of() const { return user_of_; }  // per interaction: index of its user
   absl::Span<const uint32_t> item_of() const { return item_of_; }
-  absl::Span<const float> label() const { return label_; }          // the rating
+  absl::Span<const float> label() const { return label_; }  // the rating
 
   // nullptr if there is none of that name. The columns of MovieLens: user_id, bucketized_user_age, user_gender,
   // user_occupation_label, user_occupation_text, user_zip_code (users); movie_id, movie_title, movie_genres, director,

@@ -1,8 +1,8 @@
 #ifndef MARQUEE_DATASET_EVALUATION_H_
 #define MARQUEE_DATASET_EVALUATION_H_
 
-// Ranking and error metrics as docs/evaluation.md defines them, as sums that are added over chunks and divided at the end; and the
-// baselines that stand in every leaderboard. Functions are pure.
+// Ranking and error metrics as docs/evaluation.md defines them, as sums that are added over chunks and divided at the end; and
+// the baselines that stand in every leaderboard. Functions are pure.
 
 #include <array>
 #include <cstdint>
@@ -36,8 +36,8 @@ class SeenItems {
   std::vector<uint32_t> items_;
 };
 
-// The rank of `target` (0 = best) among `scores`: the number of strictly higher ones plus half of the equal ones, so that a constant
-// model does not look perfect. An error if a score is NaN.
+// The rank of `target` (0 = best) among `scores`: the number of strictly higher ones plus half of the equal ones, so that a
+// constant model does not look perfect. An error if a score is NaN.
 absl::StatusOr<double> RankOf(absl::Span<const float> scores, uint32_t target);
 
 // Adds one test row to top_K and top_K_unseen for each K of kTopK: a hit if its rank is below K. `seen` is removed from the
@@ -51,12 +51,12 @@ absl::Status AddRatingError(float prediction, float rating, MetricSums& sums);
 std::map<std::string, double> Finish(const MetricSums& sums);
 
 struct Baseline {
-  std::string name;                   // "popularity", "bias only", "global mean"
-  std::map<std::string, double> metrics;   // on test
+  std::string name;                       // "popularity", "bias only", "global mean"
+  std::map<std::string, double> metrics;  // on test
 };
 
-// Popularity (scores = counts in train and validation; top_K columns) and bias-only (mean + user + item bias with shrinkage chosen
-// on validation; rmse and mae).
+// Popularity (scores = counts in train and validation; top_K columns) and bias-only (mean + user + item bias with shrinkage
+// chosen on validation; rmse and mae).
 absl::StatusOr<std::vector<Baseline>> Baselines(const Dataset& data, const Split& split);
 
 }  // namespace marquee

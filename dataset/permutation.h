@@ -2,8 +2,8 @@
 #define MARQUEE_DATASET_PERMUTATION_H_
 
 // A pseudo-random order of 0 .. size-1 that any position can be asked of in constant time and no memory: a balanced Feistel
-// network with cycle walking (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). All workers of a trial agree on an
-// epoch's order by agreeing on a key. A value type.
+// network with cycle walking (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). All workers of a trial agree
+// on an epoch's order by agreeing on a key. A value type.
 
 #include <cstdint>
 

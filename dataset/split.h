@@ -1,8 +1,8 @@
 #ifndef MARQUEE_DATASET_SPLIT_H_
 #define MARQUEE_DATASET_SPLIT_H_
 
-// Which interactions train, validate and test a model: by a hash of (user id, movie id, split seed), never by file order, so that
-// the same pair falls on the same side in every file that holds it. See docs/evaluation.md.
+// Which interactions train, validate and test a model: by a hash of (user id, movie id, split seed), never by file order, so
+// that the same pair falls on the same side in every file that holds it. See docs/evaluation.md.
 
 #include <cstdint>
 #include <string>
@@ -15,9 +15,9 @@
 namespace marquee {
 
 struct Split {
-  std::string name;                   // "random 75/25, validation 5% of train, seed 42"
-  uint64_t checksum = 0;              // of which (user, movie) is in which part
-  std::vector<uint32_t> train;        // interaction indices, ascending
+  std::string name;             // "random 75/25, validation 5% of train, seed 42"
+  uint64_t checksum = 0;        // of which (user, movie) is in which part
+  std::vector<uint32_t> train;  // interaction indices, ascending
   std::vector<uint32_t> validation;
   std::vector<uint32_t> test;
 };

@@ -3,8 +3,8 @@
 
 // Owns a set of partitions of every table: answers pulls, applies pushes exactly once, keeps sessions, windows and tables.
 //
-// A state machine: no socket, thread or clock. The `ps` program runs one per thread with a socket of its own; the simulator runs
-// many in one thread. It only ever answers: each request leads to exactly one reply to its sender. Not thread-safe.
+// A state machine: no socket, thread or clock. The `ps` program runs one per thread with a socket of its own; the simulator
+// runs many in one thread. It only ever answers: each request leads to exactly one reply to its sender. Not thread-safe.
 //
 // A request that is refused (docs/architecture.md, "Wire": malformed, wrong dimension, NaN ...) changes nothing at all.
 

@@ -4,13 +4,15 @@
 // The scheduler's brain: membership, views, sessions, tables, chunks, clocks, trials and evaluations of one sweep.
 //
 // A state machine: no socket, thread, file, clock or global randomness. What must survive goes through a StateStore before any
-// message that depends on it is put into the outbox. It answers members (workers and servers ask), and asks shards (its requests to
-// a shard's endpoint are resent until they are answered). The `scheduler` program drives it; so does the simulator. Not thread-safe.
+// message that depends on it is put into the outbox. It answers members (workers and servers ask), and asks shards (its
+// requests to a shard's endpoint are resent until they are answered). The `scheduler` program drives it; so does the simulator.
+// Not thread-safe.
 //
-// Life of a trial: pending -> tables proposed by its workers and created on all shards -> training (chunks leased, clocks kept) ->
-// barrier (each worker has nothing unacknowledged) -> validation -> test, read once -> tables dropped, sessions closed -> finished.
-// A worker that dies leaves its chunks to be leased again, from its last reported position, once all shards have closed its session.
-// A server that dies takes rows with it: running trials start anew in new sessions and tables when it is back.
+// Life of a trial: pending -> tables proposed by its workers and created on all shards -> training (chunks leased, clocks kept)
+// -> barrier (each worker has nothing unacknowledged) -> validation -> test, read once -> tables dropped, sessions closed ->
+// finished. A worker that dies leaves its chunks to be leased again, from its last reported position, once all shards have
+// closed its session. A server that dies takes rows with it: running trials start anew in new sessions and tables when it is
+// back.
 
 #include <cstdint>
 #include <map>
@@ -30,11 +32,11 @@ namespace marquee {
 struct TrialResult {
   std::map<std::string, double> validation;
   std::map<std::string, double> test;
-  std::vector<double> epoch_losses;      // mean training loss of each epoch
+  std::vector<double> epoch_losses;  // mean training loss of each epoch
   double seconds = 0;
   double examples_per_second = 0;
-  uint64_t examples = 0;                 // trained and acknowledged, without the repeated ones
-  uint64_t repeated_examples = 0;        // trained again after a worker's death (an upper bound)
+  uint64_t examples = 0;           // trained and acknowledged, without the repeated ones
+  uint64_t repeated_examples = 0;  // trained again after a worker's death (an upper bound)
 };
 
 enum class TrialStatus { kPending, kRunning, kFinished, kFailed };
@@ -42,7 +44,7 @@ enum class TrialStatus { kPending, kRunning, kFinished, kFailed };
 // What survives the scheduler's death. Each call returns after the change is durable. Implemented over SQLite, and in memory.
 class StateStore {
  public:
-  struct Numbers {                       // the highest ones ever used
+  struct Numbers {  // the highest ones ever used
     uint64_t cluster_id = 0;
     uint64_t view = 0;
     uint64_t session = 0;
@@ -50,10 +52,10 @@ class StateStore {
     uint64_t trial = 0;
   };
   struct Trial {
-    std::string name;                    // unique in a sweep
-    std::string spec;                    // YAML
+    std::string name;  // unique in a sweep
+    std::string spec;  // YAML
     TrialStatus status = TrialStatus::kPending;
-    std::string reason;                  // of a failure
+    std::string reason;  // of a failure
     TrialResult result;
   };
 
@@ -66,19 +68,19 @@ class StateStore {
 };
 
 struct CoordinatorOptions {
-  std::vector<std::string> servers;      // names of the servers that the cluster must have; the view is made when all are there
-  uint32_t partitions = 64;              // a power of two
+  std::vector<std::string> servers;  // names of the servers that the cluster must have; the view is made when all are there
+  uint32_t partitions = 64;          // a power of two
   uint32_t workers_per_trial = 1;
   absl::Duration heartbeat = absl::Seconds(1);
-  absl::Duration lease = absl::Seconds(10);      // a member silent for longer is dead
+  absl::Duration lease = absl::Seconds(10);  // a member silent for longer is dead
   absl::Duration resend_after = absl::Seconds(1);
-  uint64_t data_checksum = 0;            // workers with another data file are refused; 0: not checked
-  uint64_t train_examples = 0;           // by the split; every trial of a sweep shares it
+  uint64_t data_checksum = 0;   // workers with another data file are refused; 0: not checked
+  uint64_t train_examples = 0;  // by the split; every trial of a sweep shares it
   uint64_t validation_examples = 0;
   uint64_t test_examples = 0;
-  uint32_t chunk_batches = 4;            // batches in a training chunk
-  uint64_t evaluation_chunk = 16384;     // examples in an evaluation chunk
-  int max_attempts = 3;                  // of a trial whose server was lost
+  uint32_t chunk_batches = 4;         // batches in a training chunk
+  uint64_t evaluation_chunk = 16384;  // examples in an evaluation chunk
+  int max_attempts = 3;               // of a trial whose server was lost
 };
 
 class Coordinator {
@@ -87,8 +89,8 @@ class Coordinator {
   Coordinator(Identity self, CoordinatorOptions options, StateStore& store);
   ~Coordinator();
 
-  // Loads the numbers and finished trials of the store, adds trials that it does not have (same name and another spec is an error),
-  // and counts unfinished ones as pending. Call once, first.
+  // Loads the numbers and finished trials of the store, adds trials that it does not have (same name and another spec is an
+  // error), and counts unfinished ones as pending. Call once, first.
   absl::Status Start(const std::vector<TrialConfig>& trials);
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
@@ -111,15 +113,15 @@ class Coordinator {
     std::string host;
     std::string metrics_endpoint;
   };
-  struct TrialView {                     // for progress and results
+  struct TrialView {  // for progress and results
     StateStore::Trial trial;
     TrialConfig config;
     uint64_t number = 0;
-    std::string phase;                   // "pending", "tables", "training", "validation", "test", "finished", "failed"
+    std::string phase;  // "pending", "tables", "training", "validation", "test", "finished", "failed"
     uint32_t epoch = 0;
-    double epoch_progress = 0;           // [0, 1]
+    double epoch_progress = 0;  // [0, 1]
     double examples_per_second = 0;
-    double loss = 0;                     // mean of the current epoch so far
+    double loss = 0;  // mean of the current epoch so far
     std::optional<absl::Duration> time_left;
     uint64_t slowest_clock = 0;
     uint64_t fastest_clock = 0;

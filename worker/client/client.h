@@ -3,11 +3,12 @@
 
 // Talks to shards: splits pulls and pushes by partition, numbers pushes, resends what is not answered.
 //
-// A state machine: no socket, thread or clock. A driver (worker/client/driver.h) or the simulator gives it messages and time and
-// carries what it puts into the outbox. Several pulls and pushes may be under way at once; nothing blocks. Not thread-safe.
+// A state machine: no socket, thread or clock. A driver (worker/client/driver.h) or the simulator gives it messages and time
+// and carries what it puts into the outbox. Several pulls and pushes may be under way at once; nothing blocks. Not thread-safe.
 //
-// Exactly once (docs/architecture.md): pushes of a session are numbered 1, 2, 3 ...; one is resent with the same number and bytes
-// until it is acknowledged, refused for good, or its session is closed; number n is not sent while n - 64 is unacknowledged.
+// Exactly once (docs/architecture.md): pushes of a session are numbered 1, 2, 3 ...; one is resent with the same number and
+// bytes until it is acknowledged, refused for good, or its session is closed; number n is not sent while n - 64 is
+// unacknowledged.
 
 #include <cstdint>
 #include <memory>
@@ -24,8 +25,8 @@
 
 namespace marquee {
 
-// Rows of one table to be read. `ids` holds each id at most once; `values` has room for ids.size() x dim floats, is written when
-// replies arrive, and must stay valid until the pull is finished (PullResult not nullopt, or ForgetPull).
+// Rows of one table to be read. `ids` holds each id at most once; `values` has room for ids.size() x dim floats, is written
+// when replies arrive, and must stay valid until the pull is finished (PullResult not nullopt, or ForgetPull).
 struct PullTable {
   TableNumber table = 0;
   uint32_t dim = 0;
@@ -43,10 +44,10 @@ struct PushTable {
 };
 
 struct ClientOptions {
-  absl::Duration resend_after = absl::Seconds(1);      // without an answer; doubles up to 8 x for each try
-  absl::Duration pull_deadline = absl::Seconds(30);    // a pull fails with DeadlineExceeded
-  size_t max_message_bytes = 8U << 20U;                // larger pushes and pulls are cut into several messages
-  size_t max_unanswered_bytes = 64U << 20U;            // of pushes; CanPush is false above it
+  absl::Duration resend_after = absl::Seconds(1);    // without an answer; doubles up to 8 x for each try
+  absl::Duration pull_deadline = absl::Seconds(30);  // a pull fails with DeadlineExceeded
+  size_t max_message_bytes = 8U << 20U;              // larger pushes and pulls are cut into several messages
+  size_t max_unanswered_bytes = 64U << 20U;          // of pushes; CanPush is false above it
 };
 
 class Client {
@@ -59,7 +60,8 @@ class Client {
   // A newer view replaces the one before, and what is under way is split again over the new owners. An older one is ignored.
   void SetView(const View& view, absl::Time now, Outbox& outbox);
   const View& view() const;
-  // The newest view number that a shard has hinted at by `staleView`; the driver gets it from the scheduler when above view().number.
+  // The newest view number that a shard has hinted at by `staleView`; the driver gets it from the scheduler when above
+  // view().number.
   uint64_t wanted_view() const;
 
   // Begins a session: pushes are numbered from 1 again, and pushes of the session before are given up.
@@ -68,7 +70,8 @@ class Client {
 
   // FailedPrecondition without a view; InvalidArgument for a dim of 0.
   absl::StatusOr<PullNumber> StartPull(absl::Span<const PullTable> tables, absl::Time now, Outbox& outbox);
-  // nullopt while under way. Then OK, or why it failed: the shard's error (NotFound for an unknown table, ...), DeadlineExceeded.
+  // nullopt while under way. Then OK, or why it failed: the shard's error (NotFound for an unknown table, ...),
+  // DeadlineExceeded.
   std::optional<absl::Status> PullResult(PullNumber pull) const;
   void ForgetPull(PullNumber pull);
 

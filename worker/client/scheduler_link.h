@@ -6,10 +6,11 @@
 //
 // Every request is resent until it is answered; every one may be answered twice. The flow of one trial:
 //
-//     assignment() -> DefineTables -> tables() -> { RequestWork -> TakeWork -> train: SetTick | evaluate: Report }* -> work Done
+//     assignment() -> DefineTables -> tables() -> { RequestWork -> TakeWork -> train: SetTick | evaluate: Report }* -> work
+//     Done
 //
-// The caller looks at the state after each OnMessage; nothing calls back. If the scheduler closes the session (it took this worker
-// for dead, or the trial was restarted) session_lost() turns true and the caller starts over with FinishSession.
+// The caller looks at the state after each OnMessage; nothing calls back. If the scheduler closes the session (it took this
+// worker for dead, or the trial was restarted) session_lost() turns true and the caller starts over with FinishSession.
 
 #include <cstdint>
 #include <memory>
@@ -102,7 +103,7 @@ class SchedulerLink {
   bool registered() const;
   // Not OK if the scheduler refuses this worker for good, for example for another data file.
   absl::Status status() const;
-  bool shutdown() const;               // the sweep is over: exit
+  bool shutdown() const;  // the sweep is over: exit
 
   // The newest view; fetched whenever a heartbeat or `WantView` names a newer one.
   const View& view() const;
@@ -118,9 +119,10 @@ class SchedulerLink {
   void RequestWork(absl::Time now, Outbox& outbox);
   std::optional<WorkItem> TakeWork();
 
-  // The session's totals so far; sent at once, and again with each heartbeat until the scheduler has confirmed this or a newer one.
+  // The session's totals so far; sent at once, and again with each heartbeat until the scheduler has confirmed this or a newer
+  // one.
   void SetTick(TickReport report, absl::Time now, Outbox& outbox);
-  bool tick_confirmed() const;         // the newest one
+  bool tick_confirmed() const;  // the newest one
 
   // The slowest clock of the trial's sessions and each rank's, as last heard. Only ever rises within a session.
   uint64_t slowest_clock() const;
