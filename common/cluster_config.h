@@ -1,0 +1,80 @@
+#ifndef MARQUEE_COMMON_CLUSTER_CONFIG_H_
+#define MARQUEE_COMMON_CLUSTER_CONFIG_H_
+
+// The cluster file: which processes there are, where, and how they talk. docs/configuration.md lists keys, ranges and defaults.
+//
+//     cluster:
+//       name: local
+//       launcher: local                     # local: the scheduler starts all processes; external: it waits for them
+//       security: none                      # none | curve; must be said when a host is not loopback
+//       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
+//       partitions: 64                      # a power of two, fixed for the cluster's life
+//       scheduler: {host: 127.0.0.1, port: 0, metrics_port: 0}     # port 0: a free one (launcher: local only)
+//       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2, metrics_port:
+//       9101}] workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
+//       heartbeat_seconds: 1
+//       lease_seconds: 10
+//       max_message_mib: 64
+//       max_queued_mib: 64
+//     data: {file: ml-1m.mq}                # relative to the cluster file
+//     models: {...}                         # or the name of a file that has the section; see common/trial_config.h
+//     sweep: {...}                          # likewise; scheduler/sweep.h
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace marquee {
+
+struct SchedulerPlace {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;
+  uint16_t metrics_port = 0;  // 0: a free one
+};
+
+struct ServerPlace {
+  std::string name;  // unique among servers and workers
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;  // of the first shard; further shards take the next ones. 0: free ones
+  uint32_t shards = 1;
+  uint16_t metrics_port = 0;
+};
+
+struct WorkerPlace {
+  std::string name;
+  std::string host = "127.0.0.1";
+  uint32_t threads = 1;         // of LibTorch and BLAS
+  std::string device = "auto";  // cpu | cuda | auto
+  uint16_t metrics_port = 0;
+};
+
+struct ClusterConfig {
+  enum class Launcher { kLocal, kExternal };
+  std::string name = "local";
+  Launcher launcher = Launcher::kLocal;
+  bool curve = false;
+  std::string keys;  // folder, absolute
+  uint32_t partitions = 64;
+  SchedulerPlace scheduler;
+  std::vector<ServerPlace> servers;
+  std::vector<WorkerPlace> workers;
+  absl::Duration heartbeat = absl::Seconds(1);
+  absl::Duration lease = absl::Seconds(10);
+  size_t max_message_bytes = 64U << 20U;
+  size_t max_queued_bytes = 64U << 20U;
+  std::string data_file;  // absolute; empty if the file names none
+
+  const ServerPlace* server(const std::string& server_name) const;  // nullptr if there is none
+  const WorkerPlace* worker(const std::string& worker_name) const;
+};
+
+// Reads the `cluster` and `data` sections (the scheduler reads the others). Errors name file, line, key, value and what is
+// allowed; unknown keys are refused with the nearest known one; hosts off loopback need `security`.
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_CLUSTER_CONFIG_H_
