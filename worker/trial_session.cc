@@ -1,0 +1,333 @@
+#include "worker/trial_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/time/clock.h"
+
+namespace marquee {
+namespace {
+
+constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
+
+uint64_t EpochKey(uint64_t seed, uint32_t epoch) { return MixId(seed * 0x9e3779b97f4a7c15U + epoch); }
+
+double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
+
+}  // namespace
+
+// A step whose rows are planned and whose pull may be under way.
+struct TrialSession::PlannedStep {
+  std::unique_ptr<Step> step;
+  uint64_t clock = 0;
+  uint64_t chunk = 0;
+  uint64_t chunk_next = 0;
+  uint64_t pull = 0;           // 0: not yet sent
+  uint64_t slowest_at_pull = 0;
+};
+
+TrialSession::TrialSession(Driver& driver, TrialAssignment assignment, TrialConfig config, const Dataset& data,
+                           const Split& split, const std::string& device, WorkerMetrics& metrics,
+                           const std::atomic<bool>& stop)
+    : driver_(driver),
+      assignment_(std::move(assignment)),
+      config_(std::move(config)),
+      data_(data),
+      split_(split),
+      device_(device),
+      metrics_(metrics),
+      stop_(stop) {}
+
+TrialSession::~TrialSession() {
+  // Its rows are written when the reply comes: they are about to go.
+  if (prefetched_ != nullptr && prefetched_->pull != 0) driver_.client().ForgetPull(prefetched_->pull);
+}
+
+bool TrialSession::Over() const { return stop_ || driver_.link().session_lost() || driver_.link().shutdown(); }
+
+absl::Status TrialSession::Pump(absl::Duration timeout) {
+  if (absl::Status status = driver_.Pump(timeout); !status.ok()) return status;
+  const absl::Status session = driver_.client().session_status();
+  if (absl::IsAborted(session)) {
+    // Shards close sessions on the scheduler's word alone: it will say so itself, with the reason, when asked.
+    return absl::OkStatus();
+  }
+  return session;
+}
+
+template <typename Condition>
+absl::Status TrialSession::WaitUntil(Condition condition) {
+  while (!Over() && !condition()) {
+    if (absl::Status status = Pump(kPumpInterval); !status.ok()) return status;
+    ReportProgress();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::Run() {
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, data_, split_, device_);
+  if (!model.ok()) return model.status();
+  model_ = *std::move(model);
+  driver_.client().StartSession(assignment_.session);
+  if (absl::Status status = CreateTables(); !status.ok()) return status;
+
+  while (!Over()) {
+    absl::StatusOr<std::optional<WorkItem>> work = NextWork();
+    if (!work.ok()) return work.status();
+    if (!work->has_value() || std::holds_alternative<DoneWork>(**work)) return absl::OkStatus();
+    absl::Status status = absl::OkStatus();
+    if (const auto* chunk = std::get_if<TrainChunk>(&**work)) {
+      status = Train(*chunk);
+    } else if (const auto* evaluation = std::get_if<EvaluationChunk>(&**work)) {
+      status = Evaluate(*evaluation);
+    } else {
+      status = WaitForAcknowledgements();
+    }
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::CreateTables() {
+  driver_.link().DefineTables(model_->tables(), absl::Now(), driver_.outbox());
+  absl::Status status = WaitUntil([&] { return driver_.link().tables().has_value(); });
+  if (!status.ok() || Over()) return status;
+  const std::vector<TableDefinition>& created = *driver_.link().tables();
+  if (created.size() != model_->tables().size()) {
+    return absl::InternalError(
+        fmt::format("the scheduler created {} tables of {}", created.size(), model_->tables().size()));
+  }
+  for (const TableDefinition& table : created) numbers_.push_back(table.number);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<WorkItem>> TrialSession::NextWork() {
+  if (set_aside_.has_value()) return std::exchange(set_aside_, std::nullopt);
+  driver_.link().RequestWork(absl::Now(), driver_.outbox());
+  std::optional<WorkItem> work;
+  const absl::Status status = WaitUntil([&] {
+    work = driver_.link().TakeWork();
+    return work.has_value();
+  });
+  if (!status.ok()) return status;
+  return work;
+}
+
+// ------------------------------------------------------------------------------------------------------- training
+
+absl::Status TrialSession::Train(const TrainChunk& chunk) {
+  at_barrier_ = false;
+  if (absl::Status status = AddChunk(chunk); !status.ok()) return status;
+  while (!Over() && (prefetched_ != nullptr || !chunks_.empty())) {
+    const absl::Time start = absl::Now();
+    if (prefetched_ == nullptr) {
+      absl::StatusOr<std::unique_ptr<PlannedStep>> planned = PlanStep();
+      if (!planned.ok()) return planned.status();
+      prefetched_ = *std::move(planned);
+    }
+    const std::unique_ptr<PlannedStep> step = std::move(prefetched_);
+    if (step->pull == 0) {
+      absl::Status status = WaitUntil([&] { return MayPull(step->clock); });
+      if (!status.ok() || Over()) return status;
+      step->slowest_at_pull = driver_.link().slowest_clock();
+      if (status = StartPull(*step->step, step->pull); !status.ok()) return status;
+    }
+    if (absl::Status status = FinishPull(step->pull); !status.ok()) return status;
+    if (Over()) return absl::OkStatus();
+    const double pull_seconds = SecondsSince(start);
+    progress_.AddSeconds(pull_seconds, 0, 0);
+    metrics_.PullTook(pull_seconds);
+    if (absl::Status status = Prefetch(); !status.ok()) return status;
+    if (absl::Status status = ComputeAndPush(*step); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanStep() {
+  TrainChunk& chunk = chunks_.front();
+  const uint64_t batch = static_cast<uint64_t>(config_.model.batch_size);
+  // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead worker
+  // goes on with the same batches.
+  const uint64_t end = std::min(chunk.end, (chunk.next / batch + 1) * batch);
+  const Permutation order(split_.train.size(), EpochKey(config_.seed, chunk.epoch));
+  std::vector<uint32_t> examples;
+  examples.reserve(end - chunk.next);
+  for (uint64_t position = chunk.next; position < end; ++position) examples.push_back(split_.train[order.At(position)]);
+
+  absl::StatusOr<std::unique_ptr<Step>> step = model_->Plan(examples, chunk.epoch, chunk.next / batch);
+  if (!step.ok()) return step.status();
+  auto planned = std::make_unique<PlannedStep>();
+  planned->step = *std::move(step);
+  planned->clock = steps_planned_++;
+  planned->chunk = chunk.number;
+  planned->chunk_next = end;
+  chunk.next = end;
+  if (chunk.next == chunk.end) chunks_.erase(chunks_.begin());
+  return planned;
+}
+
+absl::Status TrialSession::StartPull(Step& step, uint64_t& pull) {
+  std::vector<PullTable> tables;
+  for (TableRows& rows : step.rows) {
+    rows.values.resize(rows.ids.size() * rows.dim);
+    tables.push_back(
+        PullTable{.table = numbers_[rows.table], .dim = rows.dim, .ids = rows.ids, .values = rows.values.data()});
+  }
+  absl::StatusOr<Client::PullNumber> started = driver_.client().StartPull(tables, absl::Now(), driver_.outbox());
+  if (!started.ok()) return started.status();
+  pull = *started;
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::FinishPull(uint64_t pull) {
+  std::optional<absl::Status> result;
+  const absl::Status status = WaitUntil([&] {
+    result = driver_.client().PullResult(pull);
+    return result.has_value();
+  });
+  driver_.client().ForgetPull(pull);
+  if (!status.ok()) return status;
+  return result.value_or(absl::OkStatus());
+}
+
+bool TrialSession::MayPull(uint64_t clock) const {
+  switch (config_.consistency.mode) {
+    case ConsistencyConfig::Mode::kAsync:
+      return true;
+    case ConsistencyConfig::Mode::kBounded:
+      return clock <= driver_.link().slowest_clock() + static_cast<uint64_t>(config_.consistency.staleness);
+    case ConsistencyConfig::Mode::kSynchronous:
+      return clock <= driver_.link().slowest_clock();
+  }
+  return true;
+}
+
+bool TrialSession::MayPush(uint64_t clock) const {
+  if (!driver_.client().CanPush()) return false;
+  if (config_.consistency.mode != ConsistencyConfig::Mode::kSynchronous) return true;
+  const std::vector<uint64_t>& clocks = driver_.link().clocks();
+  for (uint32_t rank = 0; rank < assignment_.rank; ++rank) {
+    if (rank >= clocks.size() || clocks[rank] <= clock) return false;
+  }
+  return true;
+}
+
+absl::Status TrialSession::Prefetch() {
+  if (absl::Status status = TakeNextChunk(); !status.ok() || chunks_.empty()) return status;
+  absl::StatusOr<std::unique_ptr<PlannedStep>> planned = PlanStep();
+  if (!planned.ok()) return planned.status();
+  prefetched_ = *std::move(planned);
+  if (!MayPull(prefetched_->clock)) return absl::OkStatus();
+  prefetched_->slowest_at_pull = driver_.link().slowest_clock();
+  return StartPull(*prefetched_->step, prefetched_->pull);
+}
+
+absl::Status TrialSession::TakeNextChunk() {
+  if (!chunks_.empty() || set_aside_.has_value()) return absl::OkStatus();
+  std::optional<WorkItem> work = driver_.link().TakeWork();
+  if (!work.has_value()) return absl::OkStatus();
+  if (const auto* chunk = std::get_if<TrainChunk>(&*work)) return AddChunk(*chunk);
+  set_aside_ = *std::move(work);
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::AddChunk(const TrainChunk& chunk) {
+  if (chunk.next >= chunk.end || chunk.end > split_.train.size()) {
+    return absl::InternalError(fmt::format("training chunk {} goes from {} to {} of {} examples", chunk.number, chunk.next,
+                                           chunk.end, split_.train.size()));
+  }
+  progress_.ChunkTaken(chunk);
+  chunks_.push_back(chunk);
+  driver_.link().RequestWork(absl::Now(), driver_.outbox());  // the one after it, so that there is no gap between them
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
+  Step& step = *planned.step;
+  metrics_.StepStarts(config_.consistency, planned.clock, planned.slowest_at_pull);
+  const absl::Time compute_start = absl::Now();
+  const absl::StatusOr<double> loss_sum = model_->Compute(step);
+  if (!loss_sum.ok()) return loss_sum.status();
+  const double compute_seconds = SecondsSince(compute_start);
+
+  const absl::Time push_start = absl::Now();
+  if (absl::Status status = Pump(absl::ZeroDuration()); !status.ok()) return status;
+  absl::Status status = WaitUntil([&] { return MayPush(planned.clock); });
+  if (!status.ok() || Over()) return status;
+  std::vector<PushTable> tables;
+  for (const TableRows& rows : step.rows) {
+    tables.push_back(PushTable{.table = numbers_[rows.table],
+                               .dim = rows.dim,
+                               .learning_rate = rows.learning_rate,
+                               .ids = rows.ids,
+                               .gradients = rows.gradients.data()});
+  }
+  if (status = driver_.client().StartPush(tables, absl::Now(), driver_.outbox()); !status.ok()) return status;
+  progress_.StepPushed(Progress::Step{.last_push = driver_.client().pushes_started(),
+                                      .chunk = planned.chunk,
+                                      .chunk_next = planned.chunk_next,
+                                      .examples = step.examples,
+                                      .loss_sum = *loss_sum});
+  const double push_seconds = SecondsSince(push_start);
+  progress_.AddSeconds(0, compute_seconds, push_seconds);
+  metrics_.StepTook(compute_seconds, push_seconds, step.examples, *loss_sum);
+  ReportProgress();
+  return absl::OkStatus();
+}
+
+void TrialSession::ReportProgress() {
+  if (driver_.link().tick_confirmed()) progress_.Confirmed();
+  const int finished = progress_.Acknowledged(driver_.client().pushes_acknowledged());
+  const bool newly_drained = at_barrier_ && progress_.drained() && !drained_reported_;
+  if (finished == 0 && !newly_drained) return;
+  drained_reported_ = newly_drained;
+  metrics_.Clock(progress_.clock(), driver_.link().slowest_clock());
+  driver_.link().SetTick(progress_.Report(at_barrier_), absl::Now(), driver_.outbox());
+}
+
+absl::Status TrialSession::WaitForAcknowledgements() {
+  at_barrier_ = true;
+  drained_reported_ = false;
+  return WaitUntil([&] { return progress_.drained() && drained_reported_ && driver_.link().tick_confirmed(); });
+}
+
+// ----------------------------------------------------------------------------------------------------- evaluation
+
+absl::Status TrialSession::PullNow(Step& step) {
+  uint64_t pull = 0;
+  if (absl::Status status = StartPull(step, pull); !status.ok()) return status;
+  return FinishPull(pull);
+}
+
+absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
+  if (evaluation_ != chunk.evaluation) {
+    absl::StatusOr<std::unique_ptr<Step>> shared = model_->PlanEvaluation();
+    if (!shared.ok()) return shared.status();
+    if (absl::Status status = PullNow(**shared); !status.ok() || Over()) return status;
+    if (absl::Status status = model_->BeginEvaluation(**shared, chunk.test); !status.ok()) return status;
+    evaluation_ = chunk.evaluation;
+  }
+  const std::vector<uint32_t>& part = chunk.test ? split_.test : split_.validation;
+  if (chunk.begin >= chunk.end || chunk.end > part.size()) {
+    return absl::InternalError(fmt::format("evaluation chunk [{}, {}) of {} examples", chunk.begin, chunk.end, part.size()));
+  }
+  const auto examples = absl::MakeConstSpan(part).subspan(chunk.begin, chunk.end - chunk.begin);
+  absl::StatusOr<std::unique_ptr<Step>> step = model_->PlanEvaluationChunk(examples);
+  if (!step.ok()) return step.status();
+  if (absl::Status status = PullNow(**step); !status.ok() || Over()) return status;
+  absl::StatusOr<MetricSums> sums = model_->Evaluate(**step);
+  if (!sums.ok()) return sums.status();
+
+  EvaluationReport report{.evaluation = chunk.evaluation, .chunk = chunk.chunk, .examples = examples.size(), .sums = {}};
+  for (const auto& [name, sum] : *sums) {
+    report.sums.push_back(EvaluationReport::Sum{.name = name, .sum = sum.sum, .weight = sum.weight});
+  }
+  driver_.link().Report(std::move(report), absl::Now(), driver_.outbox());
+  return Pump(absl::ZeroDuration());
+}
+
+}  // namespace marquee

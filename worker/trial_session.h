@@ -1,0 +1,97 @@
+#ifndef MARQUEE_WORKER_TRIAL_SESSION_H_
+#define MARQUEE_WORKER_TRIAL_SESSION_H_
+
+// A worker's part in one trial, from its assignment to the end of its session: makes the model, has its tables created, trains the
+// chunks that it is given, evaluates the chunks that it is given.
+//
+// A training step is plan -> pull -> compute -> push. The next step's pull is under way while this one computes; pushes are
+// acknowledged while later steps compute. When a pull may be sent and a push made is the consistency mode's matter (docs/architecture.md,
+// "Staleness"): the pull of step c waits until c <= slowest clock + staleness, so that every row that a step uses is fresh enough by
+// construction; in synchronous mode a rank also pushes only after all lower ones have.
+//
+// Uses one thread, the caller's. The driver is pumped between the parts of a step: heartbeats go out about once a step.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/trial_config.h"
+#include "dataset/dataset.h"
+#include "dataset/permutation.h"
+#include "dataset/split.h"
+#include "worker/client/driver.h"
+#include "worker/models/model.h"
+#include "worker/progress.h"
+#include "worker/worker_metrics.h"
+
+namespace marquee {
+
+class TrialSession {
+ public:
+  // All references must outlive the session. `stop` ends it at the next step.
+  TrialSession(Driver& driver, TrialAssignment assignment, TrialConfig config, const Dataset& data, const Split& split,
+               const std::string& device, WorkerMetrics& metrics, const std::atomic<bool>& stop);
+  ~TrialSession();
+
+  // Returns when the scheduler says that the session is done, or it was lost, or the process is to stop. An error is the trial's:
+  // the model does not fit the data, a loss is not finite, a shard refused a push for good.
+  absl::Status Run();
+
+ private:
+  struct PlannedStep;
+
+  bool Over() const;  // nothing more to do here: the session is lost, or the process is to stop
+  absl::Status Pump(absl::Duration timeout);
+  template <typename Condition>
+  absl::Status WaitUntil(Condition condition);
+
+  absl::Status CreateTables();
+  absl::StatusOr<std::optional<WorkItem>> NextWork();
+
+  absl::Status Train(const TrainChunk& chunk);
+  absl::StatusOr<std::unique_ptr<PlannedStep>> PlanStep();
+  absl::Status StartPull(Step& step, uint64_t& pull);
+  absl::Status FinishPull(uint64_t pull);
+  bool MayPull(uint64_t clock) const;
+  bool MayPush(uint64_t clock) const;
+  absl::Status ComputeAndPush(PlannedStep& step);
+  absl::Status Prefetch();
+  absl::Status AddChunk(const TrainChunk& chunk);
+  absl::Status TakeNextChunk();
+  void ReportProgress();
+  absl::Status WaitForAcknowledgements();
+
+  absl::Status Evaluate(const EvaluationChunk& chunk);
+  absl::Status PullNow(Step& step);
+
+  Driver& driver_;
+  const TrialAssignment assignment_;
+  const TrialConfig config_;
+  const Dataset& data_;
+  const Split& split_;
+  const std::string device_;
+  WorkerMetrics& metrics_;
+  const std::atomic<bool>& stop_;
+
+  std::unique_ptr<Model> model_;
+  std::vector<TableNumber> numbers_;         // of the model's tables
+
+  std::vector<TrainChunk> chunks_;           // leased, not yet planned to the end; the first one is being planned
+  std::unique_ptr<PlannedStep> prefetched_;
+  std::optional<WorkItem> set_aside_;        // work that came while a chunk's successor was asked for
+  uint64_t steps_planned_ = 0;               // = the clock of the next step to plan
+  Progress progress_;
+  bool at_barrier_ = false;
+  bool drained_reported_ = false;
+  std::optional<uint64_t> evaluation_;       // whose rows the model holds
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_WORKER_TRIAL_SESSION_H_
