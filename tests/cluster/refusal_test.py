@@ -1,0 +1,118 @@
+"""What is wrong is refused, clearly, and harms nothing: configuration files, data files, bytes sent to ports."""
+
+import os
+import random
+import socket
+import subprocess
+import unittest
+
+from cluster import BIN, CLUSTER, RANKING, TWO_TOWER, Cluster, models, wait_for
+
+SHORT = models(1, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+
+
+class ConfigurationTest(unittest.TestCase):
+    def refused(self, *words, cluster_text=None, sweep=SHORT, data=None):
+        with Cluster(sweep, cluster_text=cluster_text, data=data) as cluster:
+            code = cluster.start().wait(30)
+            output = cluster.output()
+            self.assertNotEqual(code, 0, output)
+            self.assertLess(len(output.splitlines()), 12, output)
+            for word in words:
+                self.assertIn(word, output)
+            self.assertFalse((cluster.out / "leaderboard.json").exists())
+
+    def good(self, **changes):
+        values = {"launcher": "local", "port": 0, "servers": 1, "shards": 1, "workers": 1}
+        values.update(changes)
+        return CLUSTER.format(**values)
+
+    def test_unknown_key(self):
+        self.refused("cluster.yaml:5", "partition", "partitions", cluster_text=self.good().replace("partitions:", "partition:"))
+
+    def test_value_out_of_range(self):
+        self.refused("cluster.yaml:5", "partitions", "17", "power of two", cluster_text=self.good().replace(": 16", ": 17"))
+
+    def test_unknown_launcher(self):
+        self.refused("launcher", "magic", "local", "external", cluster_text=self.good(launcher="magic"))
+
+    def test_no_yaml(self):
+        self.refused("cluster.yaml", cluster_text="cluster: [")
+
+    def test_off_loopback_needs_security(self):
+        self.refused("security", "curve", "none", cluster_text=self.good().replace("127.0.0.1", "10.9.8.7"))
+
+    def test_unknown_model_key(self):
+        self.refused("sweep.yaml", "epoch", "epochs", sweep=SHORT.replace("epochs:", "epoch:"))
+
+    def test_unknown_parameter(self):
+        self.refused("sweep.yaml", "dimm", "dim", sweep=SHORT.replace("[two_tower]}", "[two_tower], parameters: {dimm: {values: [1]}}}"))
+
+    def test_missing_data_file(self):
+        self.refused("nowhere.mq", data="nowhere.mq")
+
+    def test_data_file_of_another_kind(self):
+        self.refused("marquee.bad.mq", data=self.bad_data())
+
+    def bad_data(self):
+        path = BIN.parent / "tests" / "marquee.bad.mq"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"not a data file" * 100)
+        return path
+
+    def test_feature_that_the_data_lacks_fails_the_trial_only(self):
+        sweep = models(1, TWO_TOWER, TWO_TOWER.replace("two_tower:", "wrong:").replace("[movie_id]", "[movie_idd]"))
+        with Cluster(sweep + "sweep: {method: grid, models: [two_tower, wrong]}\n") as cluster:
+            self.assertNotEqual(cluster.start().wait(), 0)
+            status = {trial["name"]: trial for trial in cluster.leaderboard()["trials"]}
+            self.assertEqual(sorted(trial["status"] for trial in status.values()), ["failed", "finished"])
+            self.assertIn("movie_idd", cluster.output())
+
+
+class GarbageTest(unittest.TestCase):
+    def test_garbage_to_every_port_harms_nothing(self):
+        seed = int(os.environ.get("MARQUEE_SEED", random.randrange(1 << 32)))
+        print(f"seed {seed}: MARQUEE_SEED={seed} replays it", flush=True)
+        noise = random.Random(seed)
+        sweep = models(6, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+        with Cluster(sweep) as cluster:
+            cluster.start()
+            wait_for(lambda: cluster.running() and (cluster.metric("w0", "marquee_steps_total") or 0) >= 3, "training")
+            ports = {place for entry in cluster.endpoints().values() for place in [*entry["listens"], entry["metrics"]]}
+            self.assertGreaterEqual(len(ports), 7)
+            greeting = bytes([0xFF] + [0] * 8 + [0x7F, 3, 0]) + b"NULL" + bytes(48)
+            for port in ports:
+                host, number = port.split("://")[-1].rsplit(":", 1)
+                for start in (b"", greeting, greeting + b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x06DEALER"):
+                    with socket.create_connection((host, int(number)), timeout=5) as connection:
+                        try:
+                            connection.sendall(start + noise.randbytes(4096))
+                        except OSError:
+                            pass  # refused already
+            self.assertEqual(cluster.wait(), 0)
+            board = cluster.leaderboard()
+            self.assertEqual(board["trials"][0]["status"], "finished")
+            self.assertEqual(board["trials"][0]["examples"], 6 * board["dataset"]["train"])
+
+
+class MetricsTest(unittest.TestCase):
+    def test_what_is_served_is_what_the_document_lists(self):
+        listed = subprocess.run([BIN / "marquee", "metrics"], check=True, capture_output=True, text=True).stdout
+        names = {line.split("`")[1] for line in listed.splitlines() if line.startswith("| `marquee_")}
+        self.assertGreater(len(names), 20)
+        sweep = models(6, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+        with Cluster(sweep) as cluster:
+            cluster.start()
+            wait_for(lambda: cluster.running() and (cluster.metric("w0", "marquee_steps_total") or 0) >= 3, "training")
+            served = set()
+            for process in ("scheduler", "s0", "s1", "w0", "w1"):
+                text = cluster.metrics(process)
+                self.assertIsNotNone(text, process)
+                served |= {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE marquee_")}
+            self.assertEqual(served - names, set(), "served, but not in docs/metrics.md")
+            self.assertEqual(names - served, set(), "in docs/metrics.md, but not served")
+            cluster.stop()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
