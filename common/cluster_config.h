@@ -10,8 +10,8 @@
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
 //       scheduler: {host: 127.0.0.1, port: 0, metrics_port: 0}     # port 0: a free one (launcher: local only)
-//       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2, metrics_port:
-//       9101}] workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
+//       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2}]
+//       workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
 //       heartbeat_seconds: 1
 //       lease_seconds: 10
 //       max_message_mib: 64
@@ -28,6 +28,8 @@
 #include "absl/time/time.h"
 
 namespace marquee {
+
+class ConfigSection;
 
 struct SchedulerPlace {
   std::string host = "127.0.0.1";
@@ -74,6 +76,10 @@ struct ClusterConfig {
 // Reads the `cluster` and `data` sections (the scheduler reads the others). Errors name file, line, key, value and what is
 // allowed; unknown keys are refused with the nearest known one; hosts off loopback need `security`.
 absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path);
+
+// Reads a `data` section, which a sweep file may have as well. Paths are relative to `folder`. `file` is left alone where there
+// is none.
+void ReadData(ConfigSection& root, const std::string& folder, std::string* file);
 
 }  // namespace marquee
 

@@ -14,9 +14,8 @@
 //       query: {features: [user_id, {name: user_occupation_text, dim: 8}], layers: []}
 //       candidate: {features: [movie_id, movie_genres], layers: []}
 //       loss: {kind: in_batch_softmax, temperature: 1.0, logq: true, accidental_hits: remove}
-//       optimizer: {kind: adagrad, learning_rate: 0.1}
-//       dense_optimizer: {kind: adam, learning_rate: 0.001}
-//       l2: 0.0
+//       optimizer: {kind: adagrad, learning_rate: 0.1, l2: 0.0}
+//       dense_optimizer: {kind: adam, learning_rate: 0.001}        # keys left out are those of `optimizer`
 //       epochs: 5
 //       batch_size: 8192
 

@@ -1,0 +1,264 @@
+#include "common/cluster_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "common/config.h"
+#include "common/view.h"
+
+namespace marquee {
+namespace {
+
+constexpr uint32_t kMaxMembers = 4096;  // servers, or workers
+constexpr uint32_t kMaxShards = 1024;   // of a server
+constexpr uint32_t kMaxThreads = 1024;
+constexpr size_t kMaxMib = 1U << 16U;
+constexpr size_t kMib = 1U << 20U;
+constexpr uint32_t kMaxPort = std::numeric_limits<uint16_t>::max();
+
+using Launcher = ClusterConfig::Launcher;
+
+bool IsLoopback(const std::string& host) { return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0; }
+
+bool IsNameCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.'; }
+
+bool IsHostCharacter(char c) { return IsNameCharacter(c) || c == ':'; }
+
+void ReadHost(ConfigSection& section, std::string* host) {
+  section.Read("host", host);
+  if (!std::all_of(host->begin(), host->end(), IsHostCharacter)) {
+    section.Refuse("host", "must be a host name or an IP address, without a port");
+  }
+}
+
+void ReadPort(ConfigSection& section, std::string_view key, uint16_t* port) { section.Read(key, port, uint16_t{0}); }
+
+void ReadName(ConfigSection& section, std::string* name) {
+  section.Require("name", "a name that no other server or worker has");
+  section.Read("name", name);
+  const bool good = name->size() <= 64 && std::all_of(name->begin(), name->end(), IsNameCharacter);
+  if (!good || *name == "scheduler") {
+    section.Refuse("name", "must be at most 64 letters, digits, and any of '_-.', and not 'scheduler'");
+  }
+}
+
+void ReadScheduler(ConfigSection section, SchedulerPlace* place) {
+  ReadHost(section, &place->host);
+  ReadPort(section, "port", &place->port);
+  ReadPort(section, "metrics_port", &place->metrics_port);
+  section.Finish();
+}
+
+void ReadServer(ConfigSection& section, ServerPlace* place) { section.Read("shards", &place->shards, 1U, kMaxShards); }
+
+void ReadServerEntry(ConfigSection section, ServerPlace* place) {
+  ReadName(section, &place->name);
+  ReadHost(section, &place->host);
+  ReadPort(section, "port", &place->port);
+  ReadPort(section, "metrics_port", &place->metrics_port);
+  ReadServer(section, place);
+  if (place->port != 0 && place->port + place->shards - 1 > kMaxPort) {
+    section.Refuse("port", fmt::format("must leave room for {} shards, one port each, up to {}", place->shards, kMaxPort));
+  }
+  section.Finish();
+}
+
+void ReadWorker(ConfigSection& section, WorkerPlace* place) {
+  section.Read("threads", &place->threads, 1U, kMaxThreads);
+  section.Read("device", &place->device, ConfigWords<std::string>{{"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}});
+}
+
+void ReadWorkerEntry(ConfigSection section, WorkerPlace* place) {
+  ReadName(section, &place->name);
+  ReadHost(section, &place->host);
+  ReadPort(section, "metrics_port", &place->metrics_port);
+  ReadWorker(section, place);
+  section.Finish();
+}
+
+// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number.
+template <typename Place, typename ReadEntry, typename ReadShared>
+void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view prefix, ReadEntry read_entry,
+                ReadShared read_shared, std::vector<Place>* places) {
+  cluster.Require(key, "{count: 2}, or a list with a name and a host for each");
+  if (cluster.IsList(key)) {
+    for (ConfigSection& entry : cluster.Sections(key)) read_entry(entry, &places->emplace_back());
+    if (places->empty()) cluster.Refuse(key, "must have at least one entry");
+    return;
+  }
+  ConfigSection section = cluster.Section(key);
+  uint32_t count = 1;
+  section.Require("count", "how many to have");
+  section.Read("count", &count, 1U, kMaxMembers);
+  Place place;
+  read_shared(section, &place);
+  section.Finish();
+  for (uint32_t i = 0; i < count && cluster.ok(); ++i) {
+    place.name = fmt::format("{}{}", prefix, i);
+    places->push_back(place);
+  }
+}
+
+void CheckNames(ConfigSection& cluster, const ClusterConfig& config) {
+  std::set<std::string> names;
+  for (const ServerPlace& server : config.servers) {
+    if (!names.insert(server.name).second) cluster.Refuse("servers", fmt::format("has the name '{}' twice", server.name));
+  }
+  for (const WorkerPlace& worker : config.workers) {
+    if (!names.insert(worker.name).second) {
+      cluster.Refuse("workers", fmt::format("has the name '{}', which stands here or among the servers already", worker.name));
+    }
+  }
+}
+
+void CheckPorts(ConfigSection& cluster, const ClusterConfig& config) {
+  std::map<std::pair<std::string, uint32_t>, std::string> owners;
+  const auto take = [&](std::string_view key, const std::string& host, uint32_t port, const std::string& name) {
+    if (port == 0) return;
+    const auto [owner, fresh] = owners.emplace(std::make_pair(host, port), name);
+    if (!fresh) {
+      cluster.Refuse(key, fmt::format("gives port {} of {} to '{}', which '{}' has", port, host, name, owner->second));
+    }
+  };
+  take("scheduler", config.scheduler.host, config.scheduler.port, "scheduler");
+  take("scheduler", config.scheduler.host, config.scheduler.metrics_port, "scheduler's metrics");
+  for (const ServerPlace& server : config.servers) {
+    for (uint32_t shard = 0; shard < server.shards && server.port != 0; ++shard) {
+      take("servers", server.host, server.port + shard, server.name);
+    }
+    take("servers", server.host, server.metrics_port, server.name + "'s metrics");
+  }
+  for (const WorkerPlace& worker : config.workers) {
+    take("workers", worker.host, worker.metrics_port, worker.name + "'s metrics");
+  }
+}
+
+std::vector<std::string> Hosts(const ClusterConfig& config) {
+  std::vector<std::string> hosts = {config.scheduler.host};
+  for (const ServerPlace& server : config.servers) hosts.push_back(server.host);
+  for (const WorkerPlace& worker : config.workers) hosts.push_back(worker.host);
+  return hosts;
+}
+
+void CheckOneHost(ConfigSection& cluster, const ClusterConfig& config) {
+  for (const std::string& host : Hosts(config)) {
+    if (IsLoopback(host) || host == config.scheduler.host) continue;
+    cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'external'", host));
+  }
+}
+
+void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
+  cluster.Read("security", &config->curve, ConfigWords<bool>{{"none", false}, {"curve", true}});
+  cluster.ReadPath("keys", folder, &config->keys);
+  if (config->curve) cluster.Require("keys", "with security 'curve', the folder that `marquee keygen` wrote");
+  if (!config->curve && cluster.Has("keys")) cluster.Refuse("keys", "is for security 'curve' only");
+  const std::vector<std::string> hosts = Hosts(*config);
+  const auto remote = std::find_if_not(hosts.begin(), hosts.end(), IsLoopback);
+  if (remote != hosts.end()) {
+    cluster.Require("security",
+                    fmt::format("must be 'curve' or 'none', and be said, since host '{}' is not loopback", *remote));
+  }
+}
+
+void ReadPartitions(ConfigSection& cluster, ClusterConfig* config) {
+  cluster.Read("partitions", &config->partitions, 1U, kMaxPartitions);
+  if (!std::has_single_bit(config->partitions)) {
+    cluster.Refuse("partitions", fmt::format("must be a power of two from 1 to {}", kMaxPartitions));
+  }
+  uint64_t shards = 0;
+  for (const ServerPlace& server : config->servers) shards += server.shards;
+  if (config->partitions < shards) {
+    cluster.Fail(
+        fmt::format("{} partitions for {} shards; there must be at least one for each shard", config->partitions, shards));
+  }
+}
+
+void ReadTimes(ConfigSection& cluster, ClusterConfig* config) {
+  cluster.ReadSeconds("heartbeat_seconds", &config->heartbeat, absl::Milliseconds(50), absl::Minutes(1));
+  cluster.ReadSeconds("lease_seconds", &config->lease, absl::Milliseconds(150), absl::Hours(1));
+  if (config->lease < 3 * config->heartbeat) {
+    cluster.Fail(fmt::format("lease_seconds is {} and heartbeat_seconds {}; a lease must last at least 3 heartbeats",
+                             absl::ToDoubleSeconds(config->lease), absl::ToDoubleSeconds(config->heartbeat)));
+  }
+}
+
+void ReadLimits(ConfigSection& cluster, ClusterConfig* config) {
+  size_t message_mib = config->max_message_bytes / kMib;
+  size_t queued_mib = config->max_queued_bytes / kMib;
+  cluster.Read("max_message_mib", &message_mib, size_t{1}, size_t{1024});
+  cluster.Read("max_queued_mib", &queued_mib, size_t{1}, kMaxMib);
+  if (queued_mib < message_mib) {
+    cluster.Fail(
+        fmt::format("max_queued_mib is {} and max_message_mib {}; a queue must hold one message", queued_mib, message_mib));
+  }
+  config->max_message_bytes = message_mib * kMib;
+  config->max_queued_bytes = queued_mib * kMib;
+}
+
+void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig* config) {
+  cluster.Read("name", &config->name);
+  cluster.Read("launcher", &config->launcher,
+               ConfigWords<Launcher>{{"local", Launcher::kLocal}, {"external", Launcher::kExternal}});
+  ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
+  ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
+  ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
+  CheckNames(cluster, *config);
+  CheckPorts(cluster, *config);
+  ReadSecurity(cluster, folder, config);
+  ReadPartitions(cluster, config);
+  ReadTimes(cluster, config);
+  ReadLimits(cluster, config);
+  if (config->launcher == Launcher::kExternal && config->scheduler.port == 0) {
+    cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");
+  }
+  if (config->launcher == Launcher::kLocal) CheckOneHost(cluster, *config);
+  cluster.Finish();
+}
+
+}  // namespace
+
+const ServerPlace* ClusterConfig::server(const std::string& server_name) const {
+  const auto found =
+      std::find_if(servers.begin(), servers.end(), [&](const ServerPlace& place) { return place.name == server_name; });
+  return found == servers.end() ? nullptr : &*found;
+}
+
+const WorkerPlace* ClusterConfig::worker(const std::string& worker_name) const {
+  const auto found =
+      std::find_if(workers.begin(), workers.end(), [&](const WorkerPlace& place) { return place.name == worker_name; });
+  return found == workers.end() ? nullptr : &*found;
+}
+
+void ReadData(ConfigSection& root, const std::string& folder, std::string* file) {
+  if (root.IsText("data")) return root.ReadPath("data", folder, file);
+  if (!root.Has("data")) return;
+  ConfigSection data = root.Section("data");
+  data.Require("file", "the data file, as `wrangle` wrote it");
+  data.ReadPath("file", folder, file);
+  data.Finish();
+}
+
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Load(path);
+  if (!document.ok()) return document.status();
+  const std::string folder = std::filesystem::absolute(path).parent_path().string();
+  ClusterConfig config;
+  ConfigSection root = document->root();
+  root.Require("cluster", "which processes there are, and where");
+  ReadCluster(root.Section("cluster"), folder, &config);
+  ReadData(root, folder, &config.data_file);
+  root.Has("models");  // known; the scheduler reads them
+  root.Has("sweep");
+  root.Finish();
+  if (!document->status().ok()) return document->status();
+  return config;
+}
+
+}  // namespace marquee

@@ -1,0 +1,303 @@
+#include "common/trial_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+#include <set>
+
+#include "common/config.h"
+#include "common/table.h"
+#include "common/trial_config_yaml.h"
+
+namespace marquee {
+namespace {
+
+constexpr int kMaxWidth = static_cast<int>(kMaxDim);
+constexpr size_t kMaxLayers = 32;
+constexpr int kMaxEpochs = 100000;
+constexpr int kMaxBatch = 1 << 20;
+constexpr int kMaxStaleness = 1 << 20;
+constexpr double kMaxNumber = 1e9;  // of hyper-parameters without a bound of their own
+constexpr size_t kMaxNameLength = 200;
+
+using Ends = ConfigSection::Ends;
+
+const ConfigWords<OptimizerConfig::Kind>& OptimizerKinds() {
+  using Kind = OptimizerConfig::Kind;
+  static const ConfigWords<Kind> words = {{"sgd", Kind::kSgd},         {"momentum", Kind::kMomentum},
+                                          {"adagrad", Kind::kAdagrad}, {"rowwise_adagrad", Kind::kRowwiseAdagrad},
+                                          {"adam", Kind::kAdam},       {"ftrl", Kind::kFtrl}};
+  return words;
+}
+
+const ConfigWords<OptimizerConfig::Schedule>& Schedules() {
+  using Schedule = OptimizerConfig::Schedule;
+  static const ConfigWords<Schedule> words = {
+      {"constant", Schedule::kConstant}, {"linear", Schedule::kLinear}, {"cosine", Schedule::kCosine}};
+  return words;
+}
+
+const ConfigWords<FeatureConfig::Kind>& FeatureKinds() {
+  using Kind = FeatureConfig::Kind;
+  static const ConfigWords<Kind> words = {
+      {"auto", Kind::kAuto}, {"id", Kind::kId}, {"ids", Kind::kIds}, {"number", Kind::kNumber}};
+  return words;
+}
+
+const ConfigWords<FeatureConfig::Pooling>& Poolings() {
+  using Pooling = FeatureConfig::Pooling;
+  static const ConfigWords<Pooling> words = {{"sum", Pooling::kSum}, {"mean", Pooling::kMean}};
+  return words;
+}
+
+const ConfigWords<LossConfig::Kind>& TwoTowerLosses() {
+  using Kind = LossConfig::Kind;
+  static const ConfigWords<Kind> words = {{"in_batch_softmax", Kind::kInBatchSoftmax}, {"full_softmax", Kind::kFullSoftmax}};
+  return words;
+}
+
+const ConfigWords<LossConfig::Kind>& RankingLosses() {
+  static const ConfigWords<LossConfig::Kind> words = {{"squared_error", LossConfig::Kind::kSquaredError}};
+  return words;
+}
+
+const ConfigWords<bool>& AccidentalHits() {
+  static const ConfigWords<bool> words = {{"keep", false}, {"remove", true}};
+  return words;
+}
+
+const ConfigWords<ModelConfig::Kind>& ModelKinds() {
+  using Kind = ModelConfig::Kind;
+  static const ConfigWords<Kind> words = {{"two_tower", Kind::kTwoTower}, {"ranking", Kind::kRanking}};
+  return words;
+}
+
+const ConfigWords<ConsistencyConfig::Mode>& ConsistencyModes() {
+  using Mode = ConsistencyConfig::Mode;
+  static const ConfigWords<Mode> words = {
+      {"async", Mode::kAsync}, {"bounded", Mode::kBounded}, {"synchronous", Mode::kSynchronous}};
+  return words;
+}
+
+void ReadOptimizer(ConfigSection section, OptimizerConfig* optimizer) {
+  section.Read("kind", &optimizer->kind, OptimizerKinds());
+  section.Read("learning_rate", &optimizer->learning_rate, 0.0, 1000.0, Ends::kAboveMin);
+  section.Read("schedule", &optimizer->schedule, Schedules());
+  section.Read("final_fraction", &optimizer->final_fraction, 0.0, 1.0);
+  section.Read("warmup_epochs", &optimizer->warmup_epochs, 0.0, static_cast<double>(kMaxEpochs));
+  section.Read("momentum", &optimizer->momentum, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("beta1", &optimizer->beta1, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("beta2", &optimizer->beta2, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("epsilon", &optimizer->epsilon, 0.0, 1.0);
+  section.Read("initial_accumulator", &optimizer->initial_accumulator, 0.0, kMaxNumber);
+  section.Read("ftrl_l1", &optimizer->ftrl_l1, 0.0, kMaxNumber);
+  section.Read("ftrl_l2", &optimizer->ftrl_l2, 0.0, kMaxNumber);
+  section.Read("ftrl_beta", &optimizer->ftrl_beta, 0.0, kMaxNumber);
+  section.Read("l2", &optimizer->l2, 0.0, kMaxNumber);
+  section.Read("clip_norm", &optimizer->clip_norm, 0.0, kMaxNumber);
+  section.Read("max_norm", &optimizer->max_norm, 0.0, kMaxNumber);
+  section.Finish();
+}
+
+FeatureConfig ReadFeature(ConfigSection section) {
+  FeatureConfig feature;
+  section.Require("name", "the name of a column of the data file");
+  section.Read("name", &feature.name);
+  section.Read("kind", &feature.kind, FeatureKinds());
+  section.Read("dim", &feature.dim, 0, kMaxWidth);
+  if (feature.kind == FeatureConfig::Kind::kNumber && feature.dim != 0) {
+    section.Refuse("dim", "must be left out (or 0): a number has no embedding");
+  }
+  section.Read("pooling", &feature.pooling, Poolings());
+  section.Read("init_scale", &feature.init_scale, 0.0, 100.0);
+  section.Finish();
+  return feature;
+}
+
+void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_dim) {
+  if (tower.features.empty()) return section.Fail("must have at least one feature in 'features'");
+  std::set<std::string> names;
+  std::set<int> dims;
+  for (const FeatureConfig& feature : tower.features) {
+    if (!names.insert(feature.name).second) {
+      return section.Refuse("features", fmt::format("must name each feature once, but has '{}' twice", feature.name));
+    }
+    dims.insert(feature.dim == 0 ? model_dim : feature.dim);
+  }
+  if (!tower.layers.empty()) return;
+  if (dims.size() > 1) {
+    section.Refuse("features", "must all have the same dim in a tower without layers, whose output is their sum");
+  }
+}
+
+void ReadTower(ConfigSection section, int model_dim, TowerConfig* tower) {
+  section.Require("features", "a list of columns of the data file");
+  for (ConfigSection& feature : section.Sections("features", "name")) tower->features.push_back(ReadFeature(feature));
+  section.ReadList("layers", &tower->layers, 1, kMaxWidth, kMaxLayers);
+  section.Read("dropout", &tower->dropout, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("normalize", &tower->normalize);
+  CheckFeatures(section, *tower, model_dim);
+  section.Finish();
+}
+
+int OutputWidth(const TowerConfig& tower, int model_dim) {
+  if (!tower.layers.empty()) return tower.layers.back();
+  return tower.features.empty() || tower.features[0].dim == 0 ? model_dim : tower.features[0].dim;
+}
+
+void ReadTwoTowerLoss(ConfigSection section, LossConfig* loss) {
+  section.Read("kind", &loss->kind, TwoTowerLosses());
+  section.Read("temperature", &loss->temperature, 0.0, 1000.0, Ends::kAboveMin);
+  section.Read("logq", &loss->logq);
+  section.Read("accidental_hits", &loss->remove_accidental_hits, AccidentalHits());
+  if (loss->kind == LossConfig::Kind::kFullSoftmax) {
+    const std::string_view reason = "is for in_batch_softmax only: full_softmax scores each candidate once";
+    if (loss->logq) section.Refuse("logq", reason);
+    if (loss->remove_accidental_hits) section.Refuse("accidental_hits", reason);
+  }
+  section.Finish();
+}
+
+void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
+  section.Require("query", "the tower of the user");
+  section.Require("candidate", "the tower of the item");
+  ReadTower(section.Section("query"), model->dim, &model->query);
+  ReadTower(section.Section("candidate"), model->dim, &model->candidate);
+  ReadTwoTowerLoss(section.Section("loss"), &model->loss);
+  const int query = OutputWidth(model->query, model->dim);
+  const int candidate = OutputWidth(model->candidate, model->dim);
+  if (query != candidate) {
+    section.Fail(fmt::format("query is {} wide and candidate {}; both towers must be equally wide", query, candidate));
+  }
+}
+
+void ReadRanking(ConfigSection& section, ModelConfig* model) {
+  section.Require("tower", "features and dense layers");
+  ReadTower(section.Section("tower"), model->dim, &model->tower);
+  section.Read("bias", &model->bias);
+  model->loss = LossConfig{.kind = LossConfig::Kind::kSquaredError};
+  ConfigSection loss = section.Section("loss");
+  loss.Read("kind", &model->loss.kind, RankingLosses());
+  loss.Finish();
+}
+
+bool IsNameCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("._-=+,").find(c) != std::string_view::npos;
+}
+
+std::string ToYaml(const OptimizerConfig& o) {
+  return fmt::format(
+      "{{kind: {}, learning_rate: {}, schedule: {}, final_fraction: {}, warmup_epochs: {}, momentum: {}, beta1: {}, beta2: {}, "
+      "epsilon: {}, initial_accumulator: {}, ftrl_l1: {}, ftrl_l2: {}, ftrl_beta: {}, l2: {}, clip_norm: {}, max_norm: {}}}",
+      WordOf(OptimizerKinds(), o.kind), o.learning_rate, WordOf(Schedules(), o.schedule), o.final_fraction, o.warmup_epochs,
+      o.momentum, o.beta1, o.beta2, o.epsilon, o.initial_accumulator, o.ftrl_l1, o.ftrl_l2, o.ftrl_beta, o.l2, o.clip_norm,
+      o.max_norm);
+}
+
+std::string ToYaml(const FeatureConfig& feature) {
+  return fmt::format("{{name: {}, kind: {}, dim: {}, pooling: {}, init_scale: {}}}", QuotedYaml(feature.name),
+                     WordOf(FeatureKinds(), feature.kind), feature.dim, WordOf(Poolings(), feature.pooling),
+                     feature.init_scale);
+}
+
+std::string ToYaml(const TowerConfig& tower) {
+  std::vector<std::string> features;
+  for (const FeatureConfig& feature : tower.features) features.push_back(ToYaml(feature));
+  return fmt::format("{{features: [{}], layers: [{}], dropout: {}, normalize: {}}}", fmt::join(features, ", "),
+                     fmt::join(tower.layers, ", "), tower.dropout, tower.normalize);
+}
+
+std::string ToYaml(const LossConfig& loss) {
+  if (loss.kind == LossConfig::Kind::kSquaredError) return "{kind: squared_error}";
+  return fmt::format("{{kind: {}, temperature: {}, logq: {}, accidental_hits: {}}}", WordOf(TwoTowerLosses(), loss.kind),
+                     loss.temperature, loss.logq, WordOf(AccidentalHits(), loss.remove_accidental_hits));
+}
+
+std::string ToYaml(const ModelConfig& model) {
+  const std::string towers = model.kind == ModelConfig::Kind::kTwoTower
+                                 ? fmt::format("  query: {}\n  candidate: {}\n", ToYaml(model.query), ToYaml(model.candidate))
+                                 : fmt::format("  tower: {}\n  bias: {}\n", ToYaml(model.tower), model.bias);
+  return fmt::format(
+      "model:\n  kind: {}\n  dim: {}\n{}  loss: {}\n  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n",
+      WordOf(ModelKinds(), model.kind), model.dim, towers, ToYaml(model.loss), ToYaml(model.optimizer),
+      ToYaml(model.dense_optimizer), model.epochs, model.batch_size);
+}
+
+}  // namespace
+
+void CheckTrialName(ConfigSection& section, std::string_view key, std::string_view name) {
+  const bool good = !name.empty() && name.size() <= kMaxNameLength && std::all_of(name.begin(), name.end(), IsNameCharacter);
+  if (!good) section.Refuse(key, fmt::format("must be 1 to {} letters, digits, and any of '._-=+,'", kMaxNameLength));
+}
+
+void ReadSplit(ConfigSection section, SplitConfig* split) {
+  section.Read("split", &split->name, ConfigWords<std::string>{{"random", "random"}});
+  section.Read("test", &split->test, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("validation", &split->validation, 0.0, 1.0, Ends::kBelowMax);
+  section.Read("split_seed", &split->seed, uint64_t{0});
+  section.Finish();
+}
+
+void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency) {
+  section.Read("mode", &consistency->mode, ConsistencyModes());
+  section.Read("staleness", &consistency->staleness, 0, kMaxStaleness);
+  if (consistency->staleness != 0 && consistency->mode != ConsistencyConfig::Mode::kBounded) {
+    section.Refuse("staleness", "is for mode 'bounded' only; leave it out");
+  }
+  section.Finish();
+}
+
+void ReadModel(ConfigSection section, ModelConfig* model) {
+  section.Require("kind", "'two_tower' or 'ranking'");
+  section.Read("kind", &model->kind, ModelKinds());
+  section.Read("dim", &model->dim, 1, kMaxWidth);
+  if (model->kind == ModelConfig::Kind::kTwoTower) {
+    ReadTwoTower(section, model);
+  } else {
+    ReadRanking(section, model);
+  }
+  ReadOptimizer(section.Section("optimizer"), &model->optimizer);
+  model->dense_optimizer = model->optimizer;
+  ReadOptimizer(section.Section("dense_optimizer"), &model->dense_optimizer);
+  section.Read("epochs", &model->epochs, 1, kMaxEpochs);
+  section.Read("batch_size", &model->batch_size, 1, kMaxBatch);
+  section.Finish();
+}
+
+absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Parse(yaml, "trial");
+  if (!document.ok()) return document.status();
+  TrialConfig config;
+  ConfigSection root = document->root();
+  root.Require("name", "the trial's name");
+  root.Read("name", &config.name);
+  CheckTrialName(root, "name", config.name);
+  root.Read("seed", &config.seed, uint64_t{0});
+  ReadSplit(root.Section("data"), &config.split);
+  ReadConsistency(root.Section("consistency"), &config.consistency);
+  root.Require("model", "what to train");
+  ReadModel(root.Section("model"), &config.model);
+  root.Finish();
+  if (!document->status().ok()) return document->status();
+  return config;
+}
+
+std::string ToYaml(const TrialConfig& config) {
+  return fmt::format(
+      "name: {}\nseed: {}\ndata: {{split: {}, test: {}, validation: {}, split_seed: {}}}\n"
+      "consistency: {{mode: {}, staleness: {}}}\n{}",
+      QuotedYaml(config.name), config.seed, QuotedYaml(config.split.name), config.split.test, config.split.validation,
+      config.split.seed, WordOf(ConsistencyModes(), config.consistency.mode), config.consistency.staleness,
+      ToYaml(config.model));
+}
+
+std::string_view DefaultMetric(ModelConfig::Kind kind) { return kind == ModelConfig::Kind::kTwoTower ? "top_100" : "rmse"; }
+
+bool LargerIsBetter(std::string_view metric) {
+  return metric != "rmse" && metric != "mae" && metric != "loss" && metric != "log_loss";
+}
+
+}  // namespace marquee

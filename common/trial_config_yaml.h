@@ -1,0 +1,21 @@
+#ifndef MARQUEE_COMMON_TRIAL_CONFIG_YAML_H_
+#define MARQUEE_COMMON_TRIAL_CONFIG_YAML_H_
+
+// The parts of a trial's YAML form, for files that hold them in other places than a trial does: a sweep file's `models` and
+// `sweep` sections. Each reads one section to its end (ConfigSection::Finish included) and leaves errors in its document.
+
+#include "common/config.h"
+#include "common/trial_config.h"
+
+namespace marquee {
+
+void ReadModel(ConfigSection section, ModelConfig* model);
+void ReadSplit(ConfigSection section, SplitConfig* split);
+void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency);
+
+// Refuses the value of `key` unless it may be a trial's name: 1 to 200 letters, digits, and any of "._-=+,".
+void CheckTrialName(ConfigSection& section, std::string_view key, std::string_view name);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_TRIAL_CONFIG_YAML_H_
