@@ -49,7 +49,7 @@ class Column {
   uint64_t id(uint32_t code) const { return ids_[code]; }  // FeatureId(name, value(code))
 
  private:
-  friend class Dataset;
+  friend class DatasetReader;
   std::string name_;
   Level level_ = Level::kInteraction;
   Type type_ = Type::kNumber;
@@ -67,8 +67,8 @@ class Dataset {
   // Refuses a file that is no data file, of another version, truncated, or whose checksum does not match, naming the file.
   static absl::StatusOr<std::shared_ptr<const Dataset>> Open(const std::string& path);
 
-  const std::string& name() const;  // "ml-1m", "synthetic ml-1m" ...
-  bool synthetic() const;
+  const std::string& name() const { return name_; }  // "ml-1m", "synthetic ml-1m" ...
+  bool synthetic() const { return synthetic_; }
   uint64_t checksum() const;  // of the file's content
 
   size_t interactions() const { return user_of_.size(); }
@@ -80,11 +80,16 @@ class Dataset {
   absl::Span<const uint32_t> item_of() const { return item_of_; }
   absl::Span<const float> label() const { return label_; }  // the rating
 
-  // nullptr if there is none of that name. The columns of MovieLens: user_id, bucketized_user_age, user_gender,
-  // user_occupation_label, user_occupation_text, user_zip_code (users); movie_id, movie_title, movie_genres, director,
-  // release_date, star (items); timestamp, user_rating (interactions).
+  // nullptr if there is none of that name. The columns of MovieLens, of type id where nothing else is said: user_id,
+  // bucketized_user_age (number), user_gender ("True" is male), user_occupation_label (number), user_occupation_text,
+  // user_zip_code, raw_user_age (number, 100K only) of users; movie_id, movie_title, movie_genres (ids, the code is the label's
+  // index), director, release_date (number), star of items; timestamp (number), user_rating (number) of interactions.
   const Column* column(std::string_view name) const;
-  const std::vector<std::unique_ptr<Column>>& columns() const { return columns_; }
+  const std::vector<std::unique_ptr<Column>>& columns() const { return columns_; }  // in the order of the table
+
+  // The columns that identify users and items ("user_id" and "movie_id" in MovieLens; users' own data may name them otherwise).
+  const Column& user_key() const { return *user_key_; }
+  const Column& item_key() const { return *item_key_; }
 
   // The row of a column's own level that an interaction refers to.
   size_t RowOf(Column::Level level, size_t interaction) const {
@@ -97,12 +102,17 @@ class Dataset {
 
  private:
   Dataset();
+  friend class DatasetReader;
   struct Mapping;
   std::unique_ptr<Mapping> mapping_;
+  std::string name_;
+  bool synthetic_ = false;
   std::vector<std::unique_ptr<Column>> columns_;
   absl::Span<const uint32_t> user_of_;
   absl::Span<const uint32_t> item_of_;
   absl::Span<const float> label_;
+  const Column* user_key_ = nullptr;
+  const Column* item_key_ = nullptr;
   size_t users_ = 0;
   size_t items_ = 0;
   size_t rated_items_ = 0;
