@@ -48,7 +48,7 @@ class FrameReader : public capnp::MessageReader {
 
 }  // namespace
 
-absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
+absl::StatusOr<Message> Message::Open(Peer from, std::vector<Frame> frames) {
   if (frames.empty() || frames.size() > kMaxFrames) {
     return absl::InvalidArgumentError(fmt::format("malformed message: {} frames; must be 1 to {}", frames.size(), kMaxFrames));
   }
@@ -75,11 +75,22 @@ absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
     return absl::OkStatus();
   });
   if (!parsed.ok()) return parsed;
-  if (message.envelope_.getProtocolVersion() != wire::PROTOCOL_VERSION) {
-    return absl::FailedPreconditionError(fmt::format("protocolVersion: {}; this program speaks {}",
-                                                     message.envelope_.getProtocolVersion(), wire::PROTOCOL_VERSION));
-  }
   return message;
+}
+
+absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
+  absl::StatusOr<Message> message = Open(std::move(from), std::move(frames));
+  if (!message.ok()) return message;
+  const uint16_t version = message->envelope().getProtocolVersion();
+  if (version == wire::PROTOCOL_VERSION) return message;
+  return absl::FailedPreconditionError(
+      fmt::format("protocolVersion: {}; this program speaks {}", version, wire::PROTOCOL_VERSION));
+}
+
+Message::Head Message::Peek(std::vector<Frame> frames) {
+  const absl::StatusOr<Message> message = Open({}, std::move(frames));
+  if (!message.ok()) return {};
+  return Head{.request_id = message->envelope().getRequestId(), .is_error = message->envelope().getBody().isError()};
 }
 
 OutgoingMessage::OutgoingMessage(size_t expected_bytes)
@@ -123,7 +134,13 @@ OutgoingMessagePtr NewReply(const Identity& self, uint64_t view, const Message& 
 
 OutgoingMessagePtr NewError(const Identity& self, uint64_t view, const Message& request, wire::Error::Code code,
                             std::string_view field, std::string_view message) {
-  OutgoingMessagePtr reply = NewReply(self, view, request, field.size() + message.size() + 2 * sizeof(capnp::word));
+  return NewError(self, view, request.envelope().getRequestId(), code, field, message);
+}
+
+OutgoingMessagePtr NewError(const Identity& self, uint64_t view, uint64_t request_id, wire::Error::Code code,
+                            std::string_view field, std::string_view message) {
+  const size_t text_bytes = field.size() + message.size() + 2 * sizeof(capnp::word);
+  OutgoingMessagePtr reply = NewRequest(self, view, request_id, absl::ZeroDuration(), text_bytes);
   wire::Error::Builder error = reply->envelope().getBody().initError();
   error.setCode(code);
   error.setField(kj::StringPtr(std::string(field).c_str()));

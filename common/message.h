@@ -44,6 +44,13 @@ class Message {
   // Also refuses a protocol version that is not ours (absl::FailedPreconditionError).
   static absl::StatusOr<Message> Parse(Peer from, std::vector<Frame> frames);
 
+  // What can be read of a message that Parse refused, so that its sender can be told.
+  struct Head {
+    uint64_t request_id = 0;  // 0: not readable
+    bool is_error = false;    // an error is never answered with one
+  };
+  static Head Peek(std::vector<Frame> frames);
+
   Message(Message&&) = default;
   Message& operator=(Message&&) = default;
 
@@ -53,6 +60,7 @@ class Message {
 
  private:
   Message() = default;
+  static absl::StatusOr<Message> Open(Peer from, std::vector<Frame> frames);  // any protocol version
 
   Peer from_;
   std::vector<Frame> frames_;
@@ -107,6 +115,8 @@ OutgoingMessagePtr NewReply(const Identity& self, uint64_t view, const Message& 
 
 // An error reply. `field` names what was wrong, `message` what it was and what would be right.
 OutgoingMessagePtr NewError(const Identity& self, uint64_t view, const Message& request, wire::Error::Code code,
+                            std::string_view field, std::string_view message);
+OutgoingMessagePtr NewError(const Identity& self, uint64_t view, uint64_t request_id, wire::Error::Code code,
                             std::string_view field, std::string_view message);
 
 // Name of an error code as it stands in the schema ("staleView"): a metric's label and a log's word.

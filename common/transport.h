@@ -23,9 +23,10 @@
 
 namespace marquee {
 
-// Keys of this process and of those it trusts, in ZeroMQ's Z85 form. Empty server key: no encryption.
+// Keys of this process and of those it trusts, in ZeroMQ's Z85 form; LoadSecurity (common/security.h) reads them from files.
+// Whoever listens (scheduler, shards) uses one key pair, so that one server key serves for every endpoint.
 struct TransportSecurity {
-  bool curve = false;
+  bool curve = false;  // false: no encryption, anybody may connect, the keys are not looked at
   std::string own_public_key;
   std::string own_secret_key;
   std::string server_public_key;                 // expected of those that we connect to
@@ -33,7 +34,7 @@ struct TransportSecurity {
 };
 
 struct TransportOptions {
-  size_t max_message_bytes = 64U << 20U;  // incoming frames above it are refused
+  size_t max_message_bytes = 64U << 20U;  // incoming messages above it are refused; from twice of it on, with their connection
   size_t max_queued_bytes = 64U << 20U;   // outgoing, for each peer
   TransportSecurity security;
 };
@@ -56,7 +57,8 @@ class Transport : public Outbox {
   static absl::StatusOr<std::unique_ptr<Transport>> Create(TransportContext& context, Identity self, TransportOptions options);
   ~Transport() override;
 
-  // Listens. A port of 0 or "*" takes a free one. Returns the endpoint as others must write it ("tcp://10.0.0.1:40123").
+  // Listens; once. A port of 0 or "*" takes a free one. Returns the endpoint as others must write it ("tcp://10.0.0.1:40123").
+  // A host is an IPv4 address, a name or network interface with one, an IPv6 address in brackets, or "*".
   absl::StatusOr<std::string> Listen(const std::string& endpoint);
 
   // To an endpoint, or back on the route of a message that came in.
@@ -74,7 +76,7 @@ class Transport : public Outbox {
 
   struct Counters {
     uint64_t messages_sent = 0, messages_received = 0, bytes_sent = 0, bytes_received = 0, dropped = 0;
-    std::map<std::string, uint64_t> rejected;  // by error code name
+    std::map<std::string, uint64_t> rejected;  // by error code name; "unauthorized": connections with an unknown key
   };
   const Counters& counters() const;
   size_t queued_bytes() const;  // over all peers
