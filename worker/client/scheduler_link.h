@@ -101,6 +101,8 @@ class SchedulerLink {
   absl::Time next_timer() const;
 
   bool registered() const;
+  // When the scheduler last said anything; InfinitePast if it never did. A worker that hears nothing for long may give up.
+  absl::Time last_heard() const;
   // Not OK if the scheduler refuses this worker for good, for example for another data file.
   absl::Status status() const;
   bool shutdown() const;  // the sweep is over: exit
@@ -132,12 +134,18 @@ class SchedulerLink {
   void Report(EvaluationReport report, absl::Time now, Outbox& outbox);
   size_t reports_pending() const;
 
-  // The trial cannot go on (NaN loss, memory budget, a feature that the data lacks): the scheduler marks it failed.
+  // The trial cannot go on (NaN loss, memory budget, a feature that the data lacks): the scheduler marks it failed. Once it
+  // has, session_lost() turns true. The link does so by itself when the scheduler refuses the trial's tables or a report.
   void FailTrial(std::string reason, absl::Time now, Outbox& outbox);
 
   bool session_lost() const;
   // Forgets the session and asks for an assignment again.
   void FinishSession(absl::Time now, Outbox& outbox);
+
+  struct Counters {
+    uint64_t sent = 0, resent = 0, errors = 0, malformed = 0;  // malformed: messages that were ignored
+  };
+  const Counters& counters() const;
 
  private:
   class Impl;

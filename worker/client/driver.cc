@@ -1,0 +1,39 @@
+#include "worker/client/driver.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace marquee {
+
+Driver::Driver(Transport& transport, const Identity& self, ClientOptions options, Registration registration, Peer scheduler)
+    : transport_(transport),
+      scheduler_(scheduler),
+      client_(self, options),
+      link_(self, std::move(registration), std::move(scheduler)) {}
+
+absl::Time Driver::now() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+absl::Status Driver::Pump(absl::Duration timeout) {
+  const absl::Duration until_timer = std::min(client_.next_timer(), link_.next_timer()) - now();
+  const absl::Duration wait = std::max(absl::ZeroDuration(), std::min(timeout, until_timer));
+  transport_.Receive(wait, [this](const Message& message) {
+    if (message.from() == scheduler_) {
+      link_.OnMessage(message, now(), transport_);
+    } else {
+      client_.OnMessage(message, now(), transport_);
+    }
+  });
+  RunTimers();
+  return link_.status();
+}
+
+void Driver::RunTimers() {
+  const absl::Time time = now();
+  if (link_.view().number > client_.view().number) client_.SetView(link_.view(), time, transport_);
+  if (client_.wanted_view() > client_.view().number) link_.WantView(client_.wanted_view());
+  client_.OnTimer(time, transport_);
+  link_.OnTimer(time, transport_);
+}
+
+}  // namespace marquee
