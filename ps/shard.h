@@ -26,6 +26,7 @@ namespace marquee {
 struct ShardOptions {
   // Rows of a table are spread over the view's partitions; this bounds the sum of counts in one request.
   uint64_t max_rows_per_request = 4U << 20U;
+  uint64_t max_reply_bytes = 64U << 20U;  // of rows; a small pull could ask for far more than its own size
 };
 
 class Shard {
@@ -43,12 +44,17 @@ class Shard {
   std::vector<TableStatistics> Tables() const;
 
   struct Counters {
-    uint64_t pulls = 0, pushes = 0, rows_pulled = 0, rows_pushed = 0, rows_created = 0, duplicates = 0;
+    uint64_t pulls = 0, pushes = 0;  // answered with rows and with `pushed`, duplicates too
+    uint64_t rows_pulled = 0, rows_pushed = 0, rows_created = 0;
+    uint64_t duplicates = 0;                   // pushes of which every partition had applied them before
     std::map<std::string, uint64_t> rejected;  // by error code name
   };
   const Counters& counters() const;
   uint64_t view_number() const;
   size_t open_sessions() const;
+
+  // All that requests can change, as text in an order that depends on nothing but it: equal texts are equal states. For tests.
+  std::string DumpState() const;
 
  private:
   class Impl;

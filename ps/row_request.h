@@ -1,0 +1,60 @@
+#ifndef MARQUEE_PS_ROW_REQUEST_H_
+#define MARQUEE_PS_ROW_REQUEST_H_
+
+// Pulls and pushes, checked in full before anything is done about them. A checked request points into its message.
+//
+// Reading a message may throw kj::Exception where it is malformed: callers are inside Guarded (common/message.h).
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/id.h"
+#include "ps/ownership.h"
+#include "ps/refusal.h"
+#include "ps/table_set.h"
+
+namespace marquee {
+
+// What requests are checked against.
+struct RequestContext {
+  const Ownership& ownership;
+  const TableSet& tables;
+  uint64_t message_view;
+  uint64_t max_rows;         // in one request
+  uint64_t max_reply_bytes;  // of rows, in one reply
+};
+
+struct PullRequest {
+  struct Section {
+    const TableStore* table;
+    absl::Span<const Id> ids;
+  };
+  std::vector<Section> sections;
+  std::vector<uint32_t> rows_of_partition;  // by partition
+  size_t reply_bytes = 0;                   // of all rows
+
+  MaybeRefusal Check(wire::Pull::Reader pull, const RequestContext& context);
+};
+
+struct PushRequest {
+  struct Section {
+    TableStore* table;
+    absl::Span<const Id> ids;
+    const float* gradients;
+    float learning_rate;
+  };
+  std::vector<Section> sections;
+  std::vector<uint32_t> rows_of_partition;
+
+  // `trial` is that of the push's session.
+  MaybeRefusal Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context);
+};
+
+// A request's view must not be newer than the shard's, and there must be one.
+MaybeRefusal CheckViewReached(const RequestContext& context);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_PS_ROW_REQUEST_H_

@@ -1,0 +1,348 @@
+#include "ps/shard.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "ps/ownership.h"
+#include "ps/row_request.h"
+#include "ps/sessions.h"
+#include "ps/table_set.h"
+
+namespace marquee {
+namespace {
+
+constexpr size_t kHottest = 8;
+constexpr size_t kBytesPerSection = 64;      // of a reply, beside its rows
+constexpr size_t kBytesPerDefinition = 256;  // a table's definition on the wire
+constexpr size_t kBytesPerTableStatistics = 24;
+
+// How much a partition is used, since it came to this shard.
+struct PartitionUse {
+  uint64_t rows_pulled = 0;
+  uint64_t rows_pushed = 0;
+};
+
+}  // namespace
+
+class Shard::Impl {
+ public:
+  Impl(Identity self, ShardOptions options) : self_(std::move(self)), options_(options) {}
+
+  void OnMessage(const Message& message, Outbox& outbox) {
+    OutgoingMessagePtr reply;
+    const absl::Status status = Guarded([&] {
+      reply = Handle(message);
+      return absl::OkStatus();
+    });
+    if (!status.ok()) reply = Refuse(message, {ErrorCode::MALFORMED, "message", std::string(status.message())});
+    outbox.Send(message.from(), std::move(reply));
+  }
+
+  std::vector<Shard::TableStatistics> TableStatistics() const {
+    std::vector<Shard::TableStatistics> statistics;
+    for (const auto& [number, table] : tables_.all()) {
+      statistics.push_back({.definition = table->definition(), .rows = table->rows(), .bytes = table->bytes()});
+    }
+    return statistics;
+  }
+
+  const Counters& counters() const { return counters_; }
+  uint64_t view_number() const { return ownership_.view().number; }
+  size_t open_sessions() const { return sessions_.open(); }
+  std::string DumpState() const;
+
+ private:
+  OutgoingMessagePtr Handle(const Message& message);
+  OutgoingMessagePtr HandlePull(const Message& message);
+  OutgoingMessagePtr HandlePush(const Message& message);
+  OutgoingMessagePtr HandleInstallView(const Message& message);
+  OutgoingMessagePtr HandleCreateTables(const Message& message);
+  OutgoingMessagePtr HandleDropTables(const Message& message);
+  OutgoingMessagePtr HandleDescribeTables(const Message& message);
+  OutgoingMessagePtr HandleGetStatistics(const Message& message);
+
+  OutgoingMessagePtr Reply(const Message& request, size_t expected_bytes = 0) const {
+    return NewReply(self_, view_number(), request, expected_bytes);
+  }
+  OutgoingMessagePtr OkOr(const Message& request, MaybeRefusal refusal);
+  OutgoingMessagePtr Refuse(const Message& request, const Refusal& refusal);
+
+  RequestContext ContextOf(const Message& message) const {
+    return {.ownership = ownership_,
+            .tables = tables_,
+            .message_view = message.envelope().getView(),
+            .max_rows = options_.max_rows_per_request,
+            .max_reply_bytes = options_.max_reply_bytes};
+  }
+  MaybeRefusal CheckPush(const Message& message, PushRequest* request) const;
+  MaybeRefusal CheckBudgets(const PushRequest& request, absl::Span<const uint8_t> skip) const;
+  void Apply(const PushRequest& request, absl::Span<const uint8_t> skip);
+  OutgoingMessagePtr ReplyPushed(const Message& message, uint64_t sequence, bool duplicate);
+
+  Identity self_;
+  ShardOptions options_;
+  Ownership ownership_;
+  Sessions sessions_;
+  TableSet tables_;
+  std::vector<PartitionUse> use_;  // by partition
+  Counters counters_;
+};
+
+OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
+  const auto body = message.envelope().getBody();
+  switch (body.which()) {
+    case wire::Envelope::Body::PULL:
+      return HandlePull(message);
+    case wire::Envelope::Body::PUSH:
+      return HandlePush(message);
+    case wire::Envelope::Body::INSTALL_VIEW:
+      return HandleInstallView(message);
+    case wire::Envelope::Body::OPEN_SESSION:
+      return OkOr(message, sessions_.Open(body.getOpenSession().getSession(), body.getOpenSession().getTrial()));
+    case wire::Envelope::Body::CLOSE_SESSION:
+      return OkOr(message, sessions_.Close(body.getCloseSession().getSession()));
+    case wire::Envelope::Body::CREATE_TABLES:
+      return HandleCreateTables(message);
+    case wire::Envelope::Body::DROP_TABLES:
+      return HandleDropTables(message);
+    case wire::Envelope::Body::DESCRIBE_TABLES:
+      return HandleDescribeTables(message);
+    case wire::Envelope::Body::GET_STATISTICS:
+      return HandleGetStatistics(message);
+    default:
+      return Refuse(message, {ErrorCode::WRONG_TYPE, "body", fmt::format("{} is not for a shard", BodyName(body.which()))});
+  }
+}
+
+OutgoingMessagePtr Shard::Impl::Refuse(const Message& request, const Refusal& refusal) {
+  ++counters_.rejected[std::string(ErrorCodeName(refusal.code))];
+  return NewError(self_, view_number(), request, refusal.code, refusal.field, refusal.message);
+}
+
+OutgoingMessagePtr Shard::Impl::OkOr(const Message& request, MaybeRefusal refusal) {
+  if (refusal) return Refuse(request, *refusal);
+  OutgoingMessagePtr reply = Reply(request);
+  reply->envelope().getBody().setOk();
+  return reply;
+}
+
+// ------------------------------------------------------------------------------------------------------------ rows
+
+OutgoingMessagePtr Shard::Impl::HandlePull(const Message& message) {
+  PullRequest request;
+  if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getPull(), ContextOf(message))) {
+    return Refuse(message, *refusal);
+  }
+  OutgoingMessagePtr reply = Reply(message, request.reply_bytes + kBytesPerSection * request.sections.size());
+  auto sections = reply->envelope().getBody().initRows().initSections(static_cast<uint32_t>(request.sections.size()));
+  for (uint32_t i = 0; i < request.sections.size(); ++i) {
+    const auto& [table, ids] = request.sections[i];
+    auto section = sections[i];
+    section.setTable(table->definition().number);
+    section.setDim(table->dim());
+    section.setCount(static_cast<uint32_t>(ids.size()));
+    section.setType(wire::ElementType::FLOAT32);
+    auto values = section.initValues(static_cast<uint32_t>(ids.size() * table->dim() * sizeof(float)));
+    table->Gather(ids, reinterpret_cast<float*>(values.begin()));
+  }
+  for (PartitionNumber p = 0; p < use_.size(); ++p) {
+    use_[p].rows_pulled += request.rows_of_partition[p];
+    counters_.rows_pulled += request.rows_of_partition[p];
+  }
+  ++counters_.pulls;
+  return reply;
+}
+
+MaybeRefusal Shard::Impl::CheckPush(const Message& message, PushRequest* request) const {
+  const wire::Push::Reader push = message.envelope().getBody().getPush();
+  const RequestContext context = ContextOf(message);
+  if (push.getSequence() == 0) return Refusal{ErrorCode::MALFORMED, "push.sequence", "0; pushes are numbered from 1"};
+  if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
+  const uint64_t* const trial = sessions_.TrialOf(push.getSession());
+  if (trial == nullptr) {
+    return Refusal{ErrorCode::UNKNOWN_SESSION, "push.session", fmt::format("{} is not open", push.getSession())};
+  }
+  return request->Check(push, *trial, context);
+}
+
+MaybeRefusal Shard::Impl::CheckBudgets(const PushRequest& request, absl::Span<const uint8_t> skip) const {
+  std::map<TableNumber, std::vector<absl::Span<const Id>>> lists;
+  for (const PushRequest::Section& section : request.sections) {
+    if (section.table->definition().memory_budget_bytes != 0) {
+      lists[section.table->definition().number].push_back(section.ids);
+    }
+  }
+  for (const auto& [number, ids] : lists) {
+    const TableStore& table = *tables_.Find(number);
+    if (table.FitsBudget(ids, skip)) continue;
+    return Refusal{ErrorCode::MEMORY_FULL, "push.sections",
+                   fmt::format("{} uses {} of {} bytes on this shard: no room for the push's new rows", table.definition().name,
+                               table.bytes(), table.definition().memory_budget_bytes)};
+  }
+  return std::nullopt;
+}
+
+OutgoingMessagePtr Shard::Impl::HandlePush(const Message& message) {
+  PushRequest request;
+  if (const MaybeRefusal refusal = CheckPush(message, &request)) return Refuse(message, *refusal);
+
+  const wire::Push::Reader push = message.envelope().getBody().getPush();
+  const uint64_t sequence = push.getSequence();
+  Sessions::Windows& windows = sessions_.WindowsOf(push.getSession(), request.rows_of_partition.size());
+  std::vector<uint8_t> skip(windows.size(), 0);
+  bool any_new = false;
+  bool any_applied = false;
+  for (PartitionNumber p = 0; p < windows.size(); ++p) {
+    if (request.rows_of_partition[p] == 0) continue;
+    const PushWindow::State state = windows[p].Look(sequence);
+    if (state == PushWindow::State::kOutside) {
+      return Refuse(message, {ErrorCode::OUTSIDE_WINDOW, "push.sequence",
+                              fmt::format("{}; partition {} is at {}", sequence, p, windows[p].highest())});
+    }
+    skip[p] = state == PushWindow::State::kApplied ? 1 : 0;
+    (state == PushWindow::State::kApplied ? any_applied : any_new) = true;
+  }
+  if (any_new) {
+    const auto skipped = any_applied ? absl::MakeConstSpan(skip) : absl::Span<const uint8_t>();
+    if (const MaybeRefusal refusal = CheckBudgets(request, skipped)) return Refuse(message, *refusal);
+    Apply(request, skipped);
+    for (PartitionNumber p = 0; p < windows.size(); ++p) {
+      if (request.rows_of_partition[p] == 0 || skip[p] != 0) continue;
+      windows[p].Mark(sequence);
+      use_[p].rows_pushed += request.rows_of_partition[p];
+      counters_.rows_pushed += request.rows_of_partition[p];
+    }
+  }
+  return ReplyPushed(message, sequence, any_applied && !any_new);
+}
+
+void Shard::Impl::Apply(const PushRequest& request, absl::Span<const uint8_t> skip) {
+  for (const PushRequest::Section& section : request.sections) {
+    counters_.rows_created += section.table->Apply(section.ids, section.gradients, section.learning_rate, skip);
+  }
+}
+
+OutgoingMessagePtr Shard::Impl::ReplyPushed(const Message& message, uint64_t sequence, bool duplicate) {
+  ++counters_.pushes;
+  if (duplicate) ++counters_.duplicates;
+  OutgoingMessagePtr reply = Reply(message);
+  wire::Pushed::Builder pushed = reply->envelope().getBody().initPushed();
+  pushed.setSequence(sequence);
+  pushed.setDuplicate(duplicate);
+  return reply;
+}
+
+// ------------------------------------------------------------------------------------------- views, tables, statistics
+
+OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
+  const wire::View::Reader reader = message.envelope().getBody().getInstallView();
+  absl::StatusOr<View> view = View::FromWire(reader);
+  if (!view.ok()) return Refuse(message, {ErrorCode::MALFORMED, "installView", std::string(view.status().message())});
+  const bool first = view_number() == 0;
+  std::vector<PartitionNumber> lost;
+  if (const MaybeRefusal refusal = ownership_.Install(*std::move(view), reader.getYou(), &lost))
+    return Refuse(message, *refusal);
+  if (first) {
+    tables_.SetPartitionBits(ownership_.view().partition_bits());
+    use_.resize(ownership_.view().partitions());
+  }
+  for (const PartitionNumber partition : lost) {
+    tables_.ClearPartition(partition);
+    sessions_.ClearPartition(partition);
+    use_[partition] = PartitionUse();
+  }
+  return OkOr(message, std::nullopt);
+}
+
+OutgoingMessagePtr Shard::Impl::HandleCreateTables(const Message& message) {
+  std::vector<TableDefinition> definitions;
+  for (const auto reader : message.envelope().getBody().getCreateTables().getDefinitions()) {
+    absl::StatusOr<TableDefinition> definition = TableDefinition::FromWire(reader);
+    if (!definition.ok()) {
+      return Refuse(message, {ErrorCode::MALFORMED, "createTables.definitions", std::string(definition.status().message())});
+    }
+    definitions.push_back(*std::move(definition));
+  }
+  return OkOr(message, tables_.Create(definitions));
+}
+
+OutgoingMessagePtr Shard::Impl::HandleDropTables(const Message& message) {
+  std::vector<TableNumber> numbers;
+  for (const TableNumber number : message.envelope().getBody().getDropTables().getTables()) numbers.push_back(number);
+  tables_.Drop(numbers);
+  return OkOr(message, std::nullopt);
+}
+
+OutgoingMessagePtr Shard::Impl::HandleDescribeTables(const Message& message) {
+  OutgoingMessagePtr reply = Reply(message, kBytesPerDefinition * tables_.all().size());
+  auto definitions = reply->envelope().getBody().initTables().initDefinitions(static_cast<uint32_t>(tables_.all().size()));
+  uint32_t i = 0;
+  for (const auto& [number, table] : tables_.all()) table->definition().ToWire(definitions[i++]);
+  return reply;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleGetStatistics(const Message& message) {
+  OutgoingMessagePtr reply = Reply(message, kBytesPerTableStatistics * (tables_.all().size() + kHottest));
+  wire::Statistics::Builder statistics = reply->envelope().getBody().initStatistics();
+  auto tables = statistics.initTables(static_cast<uint32_t>(tables_.all().size()));
+  uint32_t i = 0;
+  for (const auto& [number, table] : tables_.all()) {
+    auto to = tables[i++];
+    to.setTable(number);
+    to.setRows(table->rows());
+    to.setBytes(table->bytes());
+  }
+
+  const auto rows = [&](PartitionNumber p) { return use_[p].rows_pulled + use_[p].rows_pushed; };
+  std::vector<PartitionNumber> used;
+  for (PartitionNumber p = 0; p < use_.size(); ++p) {
+    if (rows(p) > 0) used.push_back(p);
+  }
+  std::stable_sort(used.begin(), used.end(), [&](PartitionNumber a, PartitionNumber b) { return rows(a) > rows(b); });
+  used.resize(std::min(used.size(), kHottest));
+  auto hottest = statistics.initHottest(static_cast<uint32_t>(used.size()));
+  for (uint32_t h = 0; h < used.size(); ++h) {
+    hottest[h].setPartition(used[h]);
+    hottest[h].setRowsPulled(use_[used[h]].rows_pulled);
+    hottest[h].setRowsPushed(use_[used[h]].rows_pushed);
+  }
+  return reply;
+}
+
+std::string Shard::Impl::DumpState() const {
+  const View& view = ownership_.view();
+  std::string text = fmt::format("view {} of {:x}: {} changed {}\n", view.number, view.cluster_id,
+                                 fmt::join(view.primaries, " "), fmt::join(view.changed, " "));
+  for (const auto& [number, session] : sessions_.sessions()) {
+    text += fmt::format("session {} trial {}\n", number, session.trial);
+    for (PartitionNumber p = 0; p < session.windows.size(); ++p) {
+      const PushWindow& window = session.windows[p];
+      if (window.highest() != 0) text += fmt::format("  partition {}: {} {:x}\n", p, window.highest(), window.applied());
+    }
+  }
+  for (const auto& [number, table] : tables_.all()) {
+    text += fmt::format("table {} {} dim {}\n", number, table->definition().name, table->dim());
+    std::map<Id, std::string> rows;  // by id, since the order of insertion says nothing
+    table->ForEachRow([&](const TableStore::RowView& row) {
+      rows[row.id] = fmt::format("{:a} | {:a}", fmt::join(row.weights, " "), fmt::join(row.state, " "));
+    });
+    for (const auto& [id, row] : rows) text += fmt::format("  {}: {}\n", id, row);
+  }
+  return text;
+}
+
+Shard::Shard(Identity self, ShardOptions options) : impl_(std::make_unique<Impl>(std::move(self), options)) {}
+Shard::~Shard() = default;
+
+void Shard::OnMessage(const Message& message, absl::Time /*now*/, Outbox& outbox) { impl_->OnMessage(message, outbox); }
+
+std::vector<Shard::TableStatistics> Shard::Tables() const { return impl_->TableStatistics(); }
+const Shard::Counters& Shard::counters() const { return impl_->counters(); }
+uint64_t Shard::view_number() const { return impl_->view_number(); }
+size_t Shard::open_sessions() const { return impl_->open_sessions(); }
+std::string Shard::DumpState() const { return impl_->DumpState(); }
+
+}  // namespace marquee

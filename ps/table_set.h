@@ -1,0 +1,42 @@
+#ifndef MARQUEE_PS_TABLE_SET_H_
+#define MARQUEE_PS_TABLE_SET_H_
+
+// The tables of one shard. Table numbers are never used again, so a dropped one stays refused. Not thread-safe.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "common/table.h"
+#include "ps/refusal.h"
+#include "ps/table_store.h"
+
+namespace marquee {
+
+class TableSet {
+ public:
+  // Before there are rows: tables may be created before the first view says how many partitions there are.
+  void SetPartitionBits(uint32_t partition_bits);
+
+  // All or none. A table that is there already with the same definition is fine.
+  MaybeRefusal Create(const std::vector<TableDefinition>& definitions);
+  // Those that are not there are only marked as dropped.
+  void Drop(const std::vector<TableNumber>& numbers);
+
+  TableStore* Find(TableNumber number) const;  // nullptr if there is none
+  const std::map<TableNumber, std::unique_ptr<TableStore>>& all() const { return tables_; }
+  void ClearPartition(PartitionNumber partition);
+
+ private:
+  MaybeRefusal Check(const TableDefinition& definition) const;
+
+  uint32_t partition_bits_ = 0;
+  std::map<TableNumber, std::unique_ptr<TableStore>> tables_;
+  absl::flat_hash_set<TableNumber> dropped_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_PS_TABLE_SET_H_

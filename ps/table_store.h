@@ -1,0 +1,80 @@
+#ifndef MARQUEE_PS_TABLE_STORE_H_
+#define MARQUEE_PS_TABLE_STORE_H_
+
+// One table on one shard: the rows of the partitions that the shard owns, how they start and how they are updated.
+//
+// Callers have checked requests: arrays have the sizes that `count` and the table's dim say, and gradients are finite. Not
+// thread-safe.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/table.h"
+#include "ps/initial_values.h"
+#include "ps/optimizer.h"
+#include "ps/row_store.h"
+
+namespace marquee {
+
+class TableStore {
+ public:
+  TableStore(TableDefinition definition, uint32_t partition_bits);
+  TableStore(const TableStore&) = delete;
+  TableStore& operator=(const TableStore&) = delete;
+
+  const TableDefinition& definition() const { return definition_; }
+  uint32_t dim() const { return definition_.dim; }
+  uint64_t rows() const;
+  uint64_t bytes() const;  // of rows and indexes
+
+  // Copies the weights of each id, in order, to `values` (ids.size() x dim). Absent rows give their initial values and stay
+  // absent.
+  void Gather(absl::Span<const Id> ids, float* values) const;
+
+  // Updates the row of each id, in order, by its gradient (ids.size() x dim). Absent rows are created first. Ids of partitions
+  // whose entry in `skip` is not 0 are left alone; an empty `skip` skips none.
+  // Returns how many were created.
+  uint64_t Apply(absl::Span<const Id> ids, const float* gradients, float learning_rate, absl::Span<const uint8_t> skip);
+
+  // Whether the memory budget holds after Apply of all these lists. Exact; looks the ids up only when the budget is near.
+  bool FitsBudget(absl::Span<const absl::Span<const Id>> lists, absl::Span<const uint8_t> skip) const;
+
+  // Forgets the rows of a partition.
+  void ClearPartition(PartitionNumber partition) { partitions_[partition].Clear(); }
+
+  // Each row in order of partition and insertion.
+  struct RowView {
+    Id id;
+    absl::Span<const float> weights;
+    absl::Span<const float> state;
+  };
+  void ForEachRow(const std::function<void(const RowView&)>& visit) const;
+
+ private:
+  struct Lookup {
+    uint64_t mixed;
+    PartitionNumber partition;
+    Row row;
+  };
+  // How many rows are looked up together: enough to hide the misses, few enough that their lines stay in the nearest cache.
+  static constexpr size_t kMostInGroup = 64;
+
+  void LookUp(absl::Span<const Id> ids, size_t bytes_used, Lookup* lookups) const;
+  Row Create(const Lookup& lookup, Id id);
+
+  TableDefinition definition_;
+  uint32_t partition_bits_;
+  InitialValues initial_values_;
+  RowUpdater updater_;
+  RowLayout layout_;
+  SlabArena arena_;
+  std::vector<RowStore> partitions_;
+  size_t pull_group_;
+  size_t push_group_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_PS_TABLE_STORE_H_
