@@ -1,0 +1,33 @@
+#ifndef MARQUEE_COMMON_SECURITY_H_
+#define MARQUEE_COMMON_SECURITY_H_
+
+// The key files of a cluster with `security: curve`.
+//
+// A folder holds pairs of files NAME.public and NAME.secret, each one key in ZeroMQ's Z85 form:
+//
+//     cluster   scheduler and servers: those that listen. All use it, so that one public key tells a process whom to trust
+//     worker    workers
+//     tool      benchmarks and other programs that only connect
+//
+// Who listens accepts every public key of its folder: another NAME.public lets another client in, a removed one keeps it out. A
+// worker's machine needs cluster.public, worker.public and worker.secret, no more.
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/transport.h"
+
+namespace marquee {
+
+enum class SecurityRole { kScheduler, kServer, kWorker, kTool };
+
+// Makes the folder, if need be, and all pairs in it. Refuses to overwrite a key. Secret files are for their owner alone (0600).
+absl::Status GenerateKeys(const std::string& folder);
+
+// Reads what a process of this role needs. Errors name the file. Refuses a secret that others may read.
+absl::StatusOr<TransportSecurity> LoadSecurity(const std::string& folder, SecurityRole role);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_SECURITY_H_
