@@ -103,6 +103,8 @@ struct SplitConfig {
   double test = 0.25;        // share of all interactions, [0, 1)
   double validation = 0.05;  // share of those left, [0, 1)
   uint64_t seed = 42;
+
+  bool operator==(const SplitConfig&) const = default;
 };
 
 struct TrialConfig {

@@ -1,8 +1,8 @@
 #ifndef MARQUEE_WORKER_PROGRESS_H_
 #define MARQUEE_WORKER_PROGRESS_H_
 
-// What a worker has trained and had acknowledged in a session, as the scheduler wants to hear it: a step counts once every push of
-// it is acknowledged, in order. A value type; no I/O.
+// What a worker has trained and had acknowledged in a session, as the scheduler wants to hear it: a step counts once every push
+// of it is acknowledged, in order. A value type; no I/O.
 
 #include <cstdint>
 #include <deque>
@@ -33,6 +33,7 @@ class Progress {
   void Confirmed();
 
   uint64_t clock() const { return report_.clock; }
+  uint64_t examples() const { return report_.examples; }
   bool drained() const { return unacknowledged_.empty(); }
 
   void AddSeconds(double pull, double compute, double push);

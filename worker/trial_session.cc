@@ -7,8 +7,6 @@
 #include <utility>
 #include <variant>
 
-#include "absl/time/clock.h"
-
 namespace marquee {
 namespace {
 
@@ -16,7 +14,7 @@ constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
 
 uint64_t EpochKey(uint64_t seed, uint32_t epoch) { return MixId(seed * 0x9e3779b97f4a7c15U + epoch); }
 
-double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
+double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(Driver::now() - start); }
 
 }  // namespace
 
@@ -26,31 +24,34 @@ struct TrialSession::PlannedStep {
   uint64_t clock = 0;
   uint64_t chunk = 0;
   uint64_t chunk_next = 0;
-  uint64_t pull = 0;           // 0: not yet sent
+  uint64_t pull = 0;  // 0: not yet sent
   uint64_t slowest_at_pull = 0;
+  StepSeconds seconds;
 };
 
-TrialSession::TrialSession(Driver& driver, TrialAssignment assignment, TrialConfig config, const Dataset& data,
-                           const Split& split, const std::string& device, WorkerMetrics& metrics,
-                           const std::atomic<bool>& stop)
-    : driver_(driver),
+bool WorkerContext::Leaving() const {
+  const absl::Time heard = driver.link().last_heard();
+  const bool orphaned = heard != absl::InfinitePast() && Driver::now() - heard > orphan_after;
+  return stop || orphaned || driver.link().shutdown();
+}
+
+TrialSession::TrialSession(WorkerContext& context, TrialAssignment assignment, TrialConfig config, const Split& split)
+    : context_(context),
+      driver_(context.driver),
       assignment_(std::move(assignment)),
       config_(std::move(config)),
-      data_(data),
-      split_(split),
-      device_(device),
-      metrics_(metrics),
-      stop_(stop) {}
+      split_(split) {}
 
 TrialSession::~TrialSession() {
   // Its rows are written when the reply comes: they are about to go.
   if (prefetched_ != nullptr && prefetched_->pull != 0) driver_.client().ForgetPull(prefetched_->pull);
 }
 
-bool TrialSession::Over() const { return stop_ || driver_.link().session_lost() || driver_.link().shutdown(); }
+bool TrialSession::Over() const { return driver_.link().session_lost() || context_.Leaving(); }
 
 absl::Status TrialSession::Pump(absl::Duration timeout) {
   if (absl::Status status = driver_.Pump(timeout); !status.ok()) return status;
+  context_.metrics.Update(driver_, Driver::now());
   const absl::Status session = driver_.client().session_status();
   if (absl::IsAborted(session)) {
     // Shards close sessions on the scheduler's word alone: it will say so itself, with the reason, when asked.
@@ -69,7 +70,7 @@ absl::Status TrialSession::WaitUntil(Condition condition) {
 }
 
 absl::Status TrialSession::Run() {
-  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, data_, split_, device_);
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, context_.data, split_, context_.device);
   if (!model.ok()) return model.status();
   model_ = *std::move(model);
   driver_.client().StartSession(assignment_.session);
@@ -93,13 +94,12 @@ absl::Status TrialSession::Run() {
 }
 
 absl::Status TrialSession::CreateTables() {
-  driver_.link().DefineTables(model_->tables(), absl::Now(), driver_.outbox());
+  driver_.link().DefineTables(model_->tables(), Driver::now(), driver_.outbox());
   absl::Status status = WaitUntil([&] { return driver_.link().tables().has_value(); });
   if (!status.ok() || Over()) return status;
   const std::vector<TableDefinition>& created = *driver_.link().tables();
   if (created.size() != model_->tables().size()) {
-    return absl::InternalError(
-        fmt::format("the scheduler created {} tables of {}", created.size(), model_->tables().size()));
+    return absl::InternalError(fmt::format("the scheduler created {} tables of {}", created.size(), model_->tables().size()));
   }
   for (const TableDefinition& table : created) numbers_.push_back(table.number);
   return absl::OkStatus();
@@ -107,7 +107,7 @@ absl::Status TrialSession::CreateTables() {
 
 absl::StatusOr<std::optional<WorkItem>> TrialSession::NextWork() {
   if (set_aside_.has_value()) return std::exchange(set_aside_, std::nullopt);
-  driver_.link().RequestWork(absl::Now(), driver_.outbox());
+  driver_.link().RequestWork(Driver::now(), driver_.outbox());
   std::optional<WorkItem> work;
   const absl::Status status = WaitUntil([&] {
     work = driver_.link().TakeWork();
@@ -123,24 +123,23 @@ absl::Status TrialSession::Train(const TrainChunk& chunk) {
   at_barrier_ = false;
   if (absl::Status status = AddChunk(chunk); !status.ok()) return status;
   while (!Over() && (prefetched_ != nullptr || !chunks_.empty())) {
-    const absl::Time start = absl::Now();
     if (prefetched_ == nullptr) {
       absl::StatusOr<std::unique_ptr<PlannedStep>> planned = PlanStep();
       if (!planned.ok()) return planned.status();
       prefetched_ = *std::move(planned);
     }
     const std::unique_ptr<PlannedStep> step = std::move(prefetched_);
+    const absl::Time wait_start = Driver::now();
     if (step->pull == 0) {
       absl::Status status = WaitUntil([&] { return MayPull(step->clock); });
       if (!status.ok() || Over()) return status;
       step->slowest_at_pull = driver_.link().slowest_clock();
       if (status = StartPull(*step->step, step->pull); !status.ok()) return status;
     }
-    if (absl::Status status = FinishPull(step->pull); !status.ok()) return status;
-    if (Over()) return absl::OkStatus();
-    const double pull_seconds = SecondsSince(start);
-    progress_.AddSeconds(pull_seconds, 0, 0);
-    metrics_.PullTook(pull_seconds);
+    step->seconds.wait = SecondsSince(wait_start);
+    const absl::Time pull_start = Driver::now();
+    if (absl::Status status = FinishPull(step->pull); !status.ok() || Over()) return status;
+    step->seconds.pull = SecondsSince(pull_start);
     if (absl::Status status = Prefetch(); !status.ok()) return status;
     if (absl::Status status = ComputeAndPush(*step); !status.ok()) return status;
   }
@@ -150,8 +149,8 @@ absl::Status TrialSession::Train(const TrainChunk& chunk) {
 absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanStep() {
   TrainChunk& chunk = chunks_.front();
   const uint64_t batch = static_cast<uint64_t>(config_.model.batch_size);
-  // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead worker
-  // goes on with the same batches.
+  // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead
+  // worker goes on with the same batches.
   const uint64_t end = std::min(chunk.end, (chunk.next / batch + 1) * batch);
   const Permutation order(split_.train.size(), EpochKey(config_.seed, chunk.epoch));
   std::vector<uint32_t> examples;
@@ -174,10 +173,9 @@ absl::Status TrialSession::StartPull(Step& step, uint64_t& pull) {
   std::vector<PullTable> tables;
   for (TableRows& rows : step.rows) {
     rows.values.resize(rows.ids.size() * rows.dim);
-    tables.push_back(
-        PullTable{.table = numbers_[rows.table], .dim = rows.dim, .ids = rows.ids, .values = rows.values.data()});
+    tables.push_back(PullTable{.table = numbers_[rows.table], .dim = rows.dim, .ids = rows.ids, .values = rows.values.data()});
   }
-  absl::StatusOr<Client::PullNumber> started = driver_.client().StartPull(tables, absl::Now(), driver_.outbox());
+  absl::StatusOr<Client::PullNumber> started = driver_.client().StartPull(tables, Driver::now(), driver_.outbox());
   if (!started.ok()) return started.status();
   pull = *started;
   return absl::OkStatus();
@@ -206,8 +204,7 @@ bool TrialSession::MayPull(uint64_t clock) const {
   return true;
 }
 
-bool TrialSession::MayPush(uint64_t clock) const {
-  if (!driver_.client().CanPush()) return false;
+bool TrialSession::IsMyTurn(uint64_t clock) const {
   if (config_.consistency.mode != ConsistencyConfig::Mode::kSynchronous) return true;
   const std::vector<uint64_t>& clocks = driver_.link().clocks();
   for (uint32_t rank = 0; rank < assignment_.rank; ++rank) {
@@ -242,21 +239,25 @@ absl::Status TrialSession::AddChunk(const TrainChunk& chunk) {
   }
   progress_.ChunkTaken(chunk);
   chunks_.push_back(chunk);
-  driver_.link().RequestWork(absl::Now(), driver_.outbox());  // the one after it, so that there is no gap between them
+  driver_.link().RequestWork(Driver::now(), driver_.outbox());  // the one after it, so that there is no gap between them
   return absl::OkStatus();
 }
 
 absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
   Step& step = *planned.step;
-  metrics_.StepStarts(config_.consistency, planned.clock, planned.slowest_at_pull);
-  const absl::Time compute_start = absl::Now();
+  context_.metrics.StepBegins(config_.consistency, planned.clock, planned.slowest_at_pull);
+  const absl::Time compute_start = Driver::now();
   const absl::StatusOr<double> loss_sum = model_->Compute(step);
   if (!loss_sum.ok()) return loss_sum.status();
-  const double compute_seconds = SecondsSince(compute_start);
+  planned.seconds.compute = SecondsSince(compute_start);
 
-  const absl::Time push_start = absl::Now();
+  const absl::Time wait_start = Driver::now();
   if (absl::Status status = Pump(absl::ZeroDuration()); !status.ok()) return status;
-  absl::Status status = WaitUntil([&] { return MayPush(planned.clock); });
+  absl::Status status = WaitUntil([&] { return IsMyTurn(planned.clock); });
+  if (!status.ok() || Over()) return status;
+  planned.seconds.wait += SecondsSince(wait_start);
+  const absl::Time push_start = Driver::now();
+  status = WaitUntil([&] { return driver_.client().CanPush(); });
   if (!status.ok() || Over()) return status;
   std::vector<PushTable> tables;
   for (const TableRows& rows : step.rows) {
@@ -266,27 +267,30 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
                                .ids = rows.ids,
                                .gradients = rows.gradients.data()});
   }
-  if (status = driver_.client().StartPush(tables, absl::Now(), driver_.outbox()); !status.ok()) return status;
+  if (status = driver_.client().StartPush(tables, Driver::now(), driver_.outbox()); !status.ok()) return status;
   progress_.StepPushed(Progress::Step{.last_push = driver_.client().pushes_started(),
                                       .chunk = planned.chunk,
                                       .chunk_next = planned.chunk_next,
                                       .examples = step.examples,
                                       .loss_sum = *loss_sum});
-  const double push_seconds = SecondsSince(push_start);
-  progress_.AddSeconds(0, compute_seconds, push_seconds);
-  metrics_.StepTook(compute_seconds, push_seconds, step.examples, *loss_sum);
+  planned.seconds.push = SecondsSince(push_start);
+  const StepSeconds& seconds = planned.seconds;
+  progress_.AddSeconds(seconds.pull + seconds.wait, seconds.compute, seconds.push);
+  context_.metrics.StepComputed(seconds, *loss_sum / static_cast<double>(step.examples));
   ReportProgress();
   return absl::OkStatus();
 }
 
 void TrialSession::ReportProgress() {
   if (driver_.link().tick_confirmed()) progress_.Confirmed();
+  const uint64_t examples_before = progress_.examples();
   const int finished = progress_.Acknowledged(driver_.client().pushes_acknowledged());
   const bool newly_drained = at_barrier_ && progress_.drained() && !drained_reported_;
   if (finished == 0 && !newly_drained) return;
   drained_reported_ = newly_drained;
-  metrics_.Clock(progress_.clock(), driver_.link().slowest_clock());
-  driver_.link().SetTick(progress_.Report(at_barrier_), absl::Now(), driver_.outbox());
+  context_.metrics.StepsAcknowledged(finished, progress_.examples() - examples_before, progress_.clock(),
+                                     driver_.link().slowest_clock());
+  driver_.link().SetTick(progress_.Report(at_barrier_), Driver::now(), driver_.outbox());
 }
 
 absl::Status TrialSession::WaitForAcknowledgements() {
@@ -326,7 +330,8 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
   for (const auto& [name, sum] : *sums) {
     report.sums.push_back(EvaluationReport::Sum{.name = name, .sum = sum.sum, .weight = sum.weight});
   }
-  driver_.link().Report(std::move(report), absl::Now(), driver_.outbox());
+  context_.metrics.Evaluated(examples.size());
+  driver_.link().Report(std::move(report), Driver::now(), driver_.outbox());
   return Pump(absl::ZeroDuration());
 }
 

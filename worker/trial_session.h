@@ -1,13 +1,13 @@
 #ifndef MARQUEE_WORKER_TRIAL_SESSION_H_
 #define MARQUEE_WORKER_TRIAL_SESSION_H_
 
-// A worker's part in one trial, from its assignment to the end of its session: makes the model, has its tables created, trains the
-// chunks that it is given, evaluates the chunks that it is given.
+// A worker's part in one trial, from its assignment to the end of its session: makes the model, has its tables created, trains
+// the chunks that it is given, evaluates the chunks that it is given.
 //
 // A training step is plan -> pull -> compute -> push. The next step's pull is under way while this one computes; pushes are
-// acknowledged while later steps compute. When a pull may be sent and a push made is the consistency mode's matter (docs/architecture.md,
-// "Staleness"): the pull of step c waits until c <= slowest clock + staleness, so that every row that a step uses is fresh enough by
-// construction; in synchronous mode a rank also pushes only after all lower ones have.
+// acknowledged while later steps compute. When a pull may be sent and a push made is the consistency mode's matter
+// (docs/architecture.md, "Staleness"): the pull of step c waits until c <= slowest clock + staleness, so that every row that a
+// step uses is fresh enough by construction; in synchronous mode a rank also pushes only after all lower ones have.
 //
 // Uses one thread, the caller's. The driver is pumped between the parts of a step: heartbeats go out about once a step.
 
@@ -32,21 +32,33 @@
 
 namespace marquee {
 
+// What a worker process has for all its sessions. Everything referred to must outlive them.
+struct WorkerContext {
+  Driver& driver;
+  const Dataset& data;
+  WorkerMetrics& metrics;
+  std::string device = "auto";
+  absl::Duration orphan_after = absl::Seconds(60);  // the scheduler silent for so long: give up
+  const std::atomic<bool>& stop;                    // true: end at the next step
+
+  // Stopped, told to shut down, or orphaned.
+  bool Leaving() const;
+};
+
 class TrialSession {
  public:
-  // All references must outlive the session. `stop` ends it at the next step.
-  TrialSession(Driver& driver, TrialAssignment assignment, TrialConfig config, const Dataset& data, const Split& split,
-               const std::string& device, WorkerMetrics& metrics, const std::atomic<bool>& stop);
+  // `context` and `split` must outlive the session.
+  TrialSession(WorkerContext& context, TrialAssignment assignment, TrialConfig config, const Split& split);
   ~TrialSession();
 
-  // Returns when the scheduler says that the session is done, or it was lost, or the process is to stop. An error is the trial's:
-  // the model does not fit the data, a loss is not finite, a shard refused a push for good.
+  // Returns when the scheduler says that the session is done, or it was lost, or the process is to stop. An error is the
+  // trial's: the model does not fit the data, a loss is not finite, a shard refused a push for good.
   absl::Status Run();
 
  private:
   struct PlannedStep;
 
-  bool Over() const;  // nothing more to do here: the session is lost, or the process is to stop
+  bool Over() const;  // nothing more to do here: the session is lost, or the process is leaving
   absl::Status Pump(absl::Duration timeout);
   template <typename Condition>
   absl::Status WaitUntil(Condition condition);
@@ -59,7 +71,7 @@ class TrialSession {
   absl::Status StartPull(Step& step, uint64_t& pull);
   absl::Status FinishPull(uint64_t pull);
   bool MayPull(uint64_t clock) const;
-  bool MayPush(uint64_t clock) const;
+  bool IsMyTurn(uint64_t clock) const;
   absl::Status ComputeAndPush(PlannedStep& step);
   absl::Status Prefetch();
   absl::Status AddChunk(const TrainChunk& chunk);
@@ -70,26 +82,23 @@ class TrialSession {
   absl::Status Evaluate(const EvaluationChunk& chunk);
   absl::Status PullNow(Step& step);
 
+  WorkerContext& context_;
   Driver& driver_;
   const TrialAssignment assignment_;
   const TrialConfig config_;
-  const Dataset& data_;
   const Split& split_;
-  const std::string device_;
-  WorkerMetrics& metrics_;
-  const std::atomic<bool>& stop_;
 
   std::unique_ptr<Model> model_;
-  std::vector<TableNumber> numbers_;         // of the model's tables
+  std::vector<TableNumber> numbers_;  // of the model's tables
 
-  std::vector<TrainChunk> chunks_;           // leased, not yet planned to the end; the first one is being planned
+  std::vector<TrainChunk> chunks_;  // leased, not yet planned to the end; the first one is being planned
   std::unique_ptr<PlannedStep> prefetched_;
-  std::optional<WorkItem> set_aside_;        // work that came while a chunk's successor was asked for
-  uint64_t steps_planned_ = 0;               // = the clock of the next step to plan
+  std::optional<WorkItem> set_aside_;  // work that came while a chunk's successor was asked for
+  uint64_t steps_planned_ = 0;         // = the clock of the next step to plan
   Progress progress_;
   bool at_barrier_ = false;
   bool drained_reported_ = false;
-  std::optional<uint64_t> evaluation_;       // whose rows the model holds
+  std::optional<uint64_t> evaluation_;  // whose rows the model holds
 };
 
 }  // namespace marquee

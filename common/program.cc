@@ -1,0 +1,69 @@
+#include "common/program.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <csignal>
+#include <cstdio>
+#include <random>
+
+namespace marquee {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+volatile std::sig_atomic_t stop_signal = 0;
+
+void OnStopSignal(int signal) {
+  stop_signal = signal;
+  stop_requested = true;
+}
+
+}  // namespace
+
+const std::atomic<bool>& StopRequested() {
+  [[maybe_unused]] static const bool installed = [] {
+    struct sigaction action {};
+    action.sa_handler = OnStopSignal;
+    sigemptyset(&action.sa_mask);
+    for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+    return true;
+  }();
+  return stop_requested;
+}
+
+int StopSignal() { return stop_signal; }
+
+uint64_t NewIncarnation() {
+  std::random_device device;
+  uint64_t incarnation = 0;
+  while (incarnation == 0) incarnation = (static_cast<uint64_t>(device()) << 32U) | device();
+  return incarnation;
+}
+
+void KeepLargeBlocks() {
+  constexpr int kThreshold = 1 << 28;  // bytes
+  mallopt(M_MMAP_THRESHOLD, kThreshold);
+  mallopt(M_TRIM_THRESHOLD, kThreshold);
+}
+
+absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, SecurityRole role) {
+  TransportOptions options{
+      .max_message_bytes = config.max_message_bytes, .max_queued_bytes = config.max_queued_bytes, .security = {}};
+  if (!config.curve) return options;
+  absl::StatusOr<TransportSecurity> security = LoadSecurity(config.keys, role);
+  if (!security.ok()) return security.status();
+  options.security = *std::move(security);
+  return options;
+}
+
+std::string TcpEndpoint(const std::string& host, uint16_t port) {
+  const bool bare_ipv6 = host.find(':') != std::string::npos && host.front() != '[';
+  return bare_ipv6 ? fmt::format("tcp://[{}]:{}", host, port) : fmt::format("tcp://{}:{}", host, port);
+}
+
+int Fail(const std::string& program, const absl::Status& status) {
+  fmt::print(stderr, "{}: {}\n", program, std::string(status.message()));
+  return 1;
+}
+
+}  // namespace marquee

@@ -1,0 +1,42 @@
+#ifndef MARQUEE_COMMON_PROGRAM_H_
+#define MARQUEE_COMMON_PROGRAM_H_
+
+// What the main functions of marquee's programs share.
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/cluster_config.h"
+#include "common/security.h"
+#include "common/transport.h"
+
+namespace marquee {
+
+// True once SIGINT or SIGTERM has come; the first call installs the handlers. Call it before starting threads.
+const std::atomic<bool>& StopRequested();
+
+// The signal that came, or 0. A program that it stopped exits with 128 + this.
+int StopSignal();
+
+// A new number for each start of a process; never 0.
+uint64_t NewIncarnation();
+
+// Keeps freed memory of large messages in the process, instead of giving it back to the system and faulting it in again each
+// time. Call first in main.
+void KeepLargeBlocks();
+
+// What a program of this role needs to talk in this cluster: bounds and, with `security: curve`, its keys.
+absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, SecurityRole role);
+
+// "tcp://10.0.0.1:7710", with brackets around an IPv6 address.
+std::string TcpEndpoint(const std::string& host, uint16_t port);
+
+// Prints "PROGRAM: error" to stderr and returns the exit code 1.
+int Fail(const std::string& program, const absl::Status& status);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_COMMON_PROGRAM_H_

@@ -1,0 +1,111 @@
+// The `worker` program: computes gradients and evaluates, as the scheduler says.
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "common/cluster_config.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/program.h"
+#include "common/transport.h"
+#include "common/version.h"
+#include "dataset/dataset.h"
+#include "worker/client/driver.h"
+#include "worker/compute_device.h"
+#include "worker/trial_runner.h"
+#include "worker/worker_metrics.h"
+
+namespace marquee {
+namespace {
+
+constexpr absl::Duration kPullDeadline = absl::Minutes(10);  // longer than a lost server takes to come back
+
+struct Flags {
+  std::string cluster;
+  std::string name;
+  std::string scheduler;
+  std::string data;
+  double orphan_seconds = 60;
+};
+
+absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
+  const WorkerPlace* place = config.worker(flags.name);
+  if (place != nullptr) return *place;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: no worker of the name '{}' under cluster.workers", flags.cluster, flags.name));
+}
+
+absl::Status RunWorker(const Flags& flags) {
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<WorkerPlace> place = FindPlace(*config, flags);
+  if (!place.ok()) return place.status();
+  const std::string data_file = flags.data.empty() ? config->data_file : flags.data;
+  if (data_file.empty()) {
+    return absl::InvalidArgumentError(fmt::format("{}: names no data file; give one with --data", flags.cluster));
+  }
+  const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(data_file);
+  if (!data.ok()) return data.status();
+
+  SetComputeThreads(place->threads);
+  const double gigaflops = MeasureGigaflops();
+  LogInfo("starts", {{"version", Version()}, {"threads", place->threads}, {"gflops", fmt::format("{:.0f}", gigaflops)}});
+  if (gigaflops < kSuspiciousGigaflops) {
+    LogWarning("matrix products are very slow: is OpenBLAS installed, and libblas.so.3 pointing to it?",
+               {{"gflops", fmt::format("{:.1f}", gigaflops)}});
+  }
+
+  Metrics metrics(kWorker);
+  const absl::StatusOr<std::string> metrics_endpoint = metrics.Serve(place->host, place->metrics_port);
+  if (!metrics_endpoint.ok()) return metrics_endpoint.status();
+
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, SecurityRole::kWorker);
+  if (!options.ok()) return options.status();
+  TransportContext transport_context;
+  const Identity self{.name = flags.name, .incarnation = NewIncarnation()};
+  absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context, self, *options);
+  if (!transport.ok()) return transport.status();
+
+  const std::string scheduler =
+      flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
+  Driver driver(**transport, self,
+                ClientOptions{.pull_deadline = kPullDeadline, .max_message_bytes = config->max_message_bytes / 4},
+                Registration{.host = place->host,
+                             .process_id = static_cast<uint32_t>(getpid()),
+                             .metrics_endpoint = *metrics_endpoint,
+                             .data_checksum = (*data)->checksum()},
+                scheduler);
+  WorkerMetrics worker_metrics(metrics, **transport);
+  WorkerContext context{.driver = driver,
+                        .data = **data,
+                        .metrics = worker_metrics,
+                        .device = place->device,
+                        .orphan_after = absl::Seconds(flags.orphan_seconds),
+                        .stop = StopRequested()};
+  return TrialRunner(context).Run();
+}
+
+}  // namespace
+}  // namespace marquee
+
+int main(int argc, char** argv) {
+  marquee::KeepLargeBlocks();
+  marquee::StopRequested();
+  marquee::Flags flags;
+  CLI::App app{"Trains and evaluates what the scheduler gives it, with the rows of the parameter servers.", "worker"};
+  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--name", flags.name, "This worker's name in the cluster file (w0, w1 ... if it gives a count)")->required();
+  app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
+  app.add_option("--data", flags.data, "The data file, if not the cluster file's");
+  app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  marquee::StartLog("worker/" + flags.name);
+  if (const absl::Status status = marquee::RunWorker(flags); !status.ok()) return marquee::Fail("worker", status);
+  return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();
+}
