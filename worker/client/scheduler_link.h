@@ -70,7 +70,7 @@ struct ChunkProgress {
 
 struct TickReport {
   uint64_t clock = 0;
-  std::vector<ChunkProgress> chunks;
+  std::vector<ChunkProgress> chunks = {};
   uint64_t examples = 0;
   double loss_sum = 0;
   bool drained = false;
@@ -88,7 +88,7 @@ struct EvaluationReport {
     double sum = 0;
     double weight = 0;
   };
-  std::vector<Sum> sums;
+  std::vector<Sum> sums = {};
 };
 
 class SchedulerLink {
