@@ -1,0 +1,128 @@
+#ifndef MARQUEE_WORKER_MODELS_TOWER_H_
+#define MARQUEE_WORKER_MODELS_TOWER_H_
+
+// A stack of dense layers over the concatenated inputs of some features; without layers, the sum of the features' embeddings.
+//
+// Its tables are one for each embedded feature ("query_user_id"), and two for each layer: "query_layer0_weight", a row for each
+// unit with the weights into it, and "query_layer0_bias", one row. So max-norm of dense weights bounds each unit's incoming
+// weights. Biases are under no max-norm and no L2.
+//
+// One step: Plan -> (rows are filled) -> Forward -> Backward. Rows are gathered, and their gradients summed, on the CPU, where
+// they are; the dense layers run on the device. Not thread-safe.
+
+#include <torch/torch.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/table.h"
+#include "common/trial_config.h"
+#include "dataset/dataset.h"
+#include "dataset/split.h"
+#include "worker/models/feature.h"
+#include "worker/models/model.h"
+
+namespace marquee {
+
+// The entities that a pass is about, as rows of each level; a level that no feature is of may be empty.
+struct Entities {
+  size_t count = 0;
+  absl::Span<const uint32_t> interactions = {};
+  absl::Span<const uint32_t> users = {};
+  absl::Span<const uint32_t> items = {};
+
+  absl::Span<const uint32_t> OfLevel(Column::Level level) const;
+};
+
+struct TowerInputs {
+  size_t count = 0;  // of entities
+  std::vector<FeatureInput> features;
+};
+
+// What makes a step's dropout masks, and nothing else.
+struct DropoutKey {
+  uint64_t seed = 0;
+  uint32_t epoch = 0;
+  uint64_t step = 0;
+  uint64_t block = 0;  // of the step's examples
+};
+
+// The dense tensors of a tower as leaves over the rows of a step, weight and bias of each layer in turn.
+using DenseLeaves = std::vector<torch::Tensor>;
+
+class Tower {
+ public:
+  struct Options {
+    std::string name;  // prefix of its tables, and its name in errors
+    int dim = 0;       // of embeddings whose feature names none
+    uint64_t seed = 0;
+    Optimizer embedding_optimizer;
+    Optimizer dense_optimizer;
+  };
+
+  // Adds the tower's tables to `tables`. InvalidArgument, naming tower and feature: no features, or the same one twice; without
+  // layers, a number, or features of unlike dims; a layer of no or too many units; a feature that does not fit the data.
+  static absl::StatusOr<Tower> Make(const TowerConfig& config, const Options& options, const Dataset& data, const Split& split,
+                                    std::vector<TableDefinition>& tables);
+
+  int width() const { return width_; }  // of its output
+  const std::vector<Feature>& features() const { return features_; }
+
+  // Appends the features' tables to the step's.
+  TowerInputs Plan(const Entities& entities, float learning_rate, Step& step);
+  // Appends the dense tensors' tables; returns the position of the first.
+  size_t PlanDense(float learning_rate, Step& step) const;
+
+  // The output for entities [begin, end), from rows of `step`. Dropout is on if there is a key.
+  struct Pass {
+    size_t begin = 0;
+    torch::Tensor input;   // [n, inputs], a leaf
+    torch::Tensor output;  // [n, width()]
+  };
+  Pass Forward(const TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
+               const torch::Device& device, const DropoutKey* dropout) const;
+  // Adds to the gradients of the step's rows and of the dense leaves.
+  void Backward(const Pass& pass, const torch::Tensor& output_gradient, const TowerInputs& inputs, Step& step) const;
+
+  // Leaves on `device`. On the CPU they are the step's values themselves, and what backward adds lands in the step's gradients;
+  // elsewhere CollectGradients copies them there.
+  DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const;
+  void CollectGradients(const DenseLeaves& leaves, size_t first, Step& step) const;
+
+ private:
+  struct Layer {
+    size_t weight_table = 0;
+    size_t bias_table = 0;
+    int inputs = 0;
+    int units = 0;
+  };
+
+  explicit Tower(const TowerConfig& config) : config_(config) {}
+
+  absl::Status AddFeatures(const Options& options, const Dataset& data, const Split& split,
+                           std::vector<TableDefinition>& tables);
+  absl::Status AddLayers(const Options& options, std::vector<TableDefinition>& tables);
+  absl::Status CheckSum() const;
+  torch::Tensor Gather(const TowerInputs& inputs, size_t begin, size_t end, const Step& step) const;
+  torch::Tensor Layers(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const;
+  void Scatter(const TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const;
+
+  TowerConfig config_;
+  std::vector<Feature> features_;
+  std::vector<size_t> feature_tables_;   // by feature; no meaning for numbers
+  std::vector<size_t> feature_columns_;  // where its inputs begin
+  std::vector<Layer> layers_;
+  int input_width_ = 0;
+  int width_ = 0;
+};
+
+// Clears the gradients of all rows to zeros, and checks that the caller has filled their values.
+absl::Status BeginGradients(Step& step);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_WORKER_MODELS_TOWER_H_
