@@ -18,6 +18,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "common/zap.h"
 
 namespace marquee {
@@ -89,6 +90,12 @@ std::optional<TcpAddress> ParseTcp(std::string_view endpoint) {
   const size_t colon = endpoint.rfind(':');
   if (!StartsWith(endpoint, kTcp) || colon < kTcp.size()) return std::nullopt;
   return TcpAddress{std::string(endpoint.substr(kTcp.size(), colon - kTcp.size())), std::string(endpoint.substr(colon + 1))};
+}
+
+// ZeroMQ would take a port above 65535 for another one.
+bool IsPort(const std::string& port) {
+  uint32_t number = 0;
+  return port == "*" || (absl::SimpleAtoi(port, &number) && number <= UINT16_MAX);
 }
 
 bool IsIpv6(const std::optional<TcpAddress>& address) { return address.has_value() && StartsWith(address->host, "["); }
@@ -204,6 +211,7 @@ struct Transport::State {
   std::string BindableEndpoint(const std::string& endpoint) const;
   Socket* Connection(const Peer& endpoint);
   Socket* Connect(const Peer& endpoint);
+  void Disconnect(const Peer& endpoint);
   std::shared_ptr<PeerQueue> RouteQueue(const Peer& route);
   void SweepRoutes();
   bool SendTo(const Peer& to, const OutgoingMessagePtr& message);
@@ -269,8 +277,10 @@ Socket* Transport::State::Connection(const Peer& endpoint) {
 Socket* Transport::State::Connect(const Peer& endpoint) {
   try {
     zmq::socket_t socket(context.zmq, zmq::socket_type::dealer);
-    SetCommonOptions(socket, options, IsIpv6(ParseTcp(endpoint)));
+    const std::optional<TcpAddress> address = ParseTcp(endpoint);
+    SetCommonOptions(socket, options, IsIpv6(address));
     if (!SecureConnection(socket).ok()) return nullptr;
+    if (address.has_value() && !IsPort(address->port)) return nullptr;
     socket.connect(endpoint);
     sockets.push_back(std::make_unique<Socket>(Socket{std::move(socket), endpoint, std::make_shared<PeerQueue>()}));
   } catch (const zmq::error_t&) {
@@ -318,7 +328,16 @@ bool Transport::State::SendTo(const Peer& to, const OutgoingMessagePtr& message)
   }
   Socket* const socket = Connection(to);
   if (socket == nullptr || !WithinBound(*socket->queue, bytes)) return false;
-  return SendFrames(*socket, socket->queue, message);
+  if (SendFrames(*socket, socket->queue, message)) return true;
+  Disconnect(to);  // an inproc listener that went: ZeroMQ does not connect to its successor by itself
+  return false;
+}
+
+void Transport::State::Disconnect(const Peer& endpoint) {
+  const auto found = connections.find(endpoint);
+  if (found == connections.end()) return;
+  std::erase_if(sockets, [&](const auto& socket) { return socket.get() == found->second; });
+  connections.erase(found);
 }
 
 std::optional<RawMessage> Transport::State::ReceiveRaw(Socket& socket) const {
@@ -435,11 +454,15 @@ absl::StatusOr<std::string> Transport::Listen(const std::string& endpoint) {
   if (state_->router != nullptr) {
     return absl::FailedPreconditionError(fmt::format("cannot listen on {}: this transport listens already", endpoint));
   }
+  const std::optional<TcpAddress> given = ParseTcp(endpoint);
+  if (given.has_value() && !IsPort(given->port)) {
+    return absl::InvalidArgumentError(fmt::format("cannot listen on {}: port {}; must be 0 to 65535", endpoint, given->port));
+  }
   const std::string bindable = state_->BindableEndpoint(endpoint);
   std::string bound;
   try {
     zmq::socket_t socket(state_->context.zmq, zmq::socket_type::router);
-    SetCommonOptions(socket, state_->options, IsIpv6(ParseTcp(endpoint)));
+    SetCommonOptions(socket, state_->options, IsIpv6(given));
     socket.set(zmq::sockopt::router_mandatory, true);
     socket.set(zmq::sockopt::backlog, 1024);
     if (absl::Status status = state_->SecureListener(socket); !status.ok()) return status;
@@ -451,7 +474,6 @@ absl::StatusOr<std::string> Transport::Listen(const std::string& endpoint) {
   }
   state_->router = state_->sockets.back().get();
   // Others know this host by the name that was given, not by the address behind it.
-  const std::optional<TcpAddress> given = ParseTcp(endpoint);
   if (bindable == endpoint || !given.has_value()) return bound;
   return fmt::format("tcp://{}:{}", given->host, ParseTcp(bound)->port);
 }
@@ -474,12 +496,7 @@ int Transport::Receive(absl::Duration timeout, const std::function<void(const Me
 
 void Transport::Wake() { state_->wake.Signal(); }
 
-void Transport::Disconnect(const Peer& endpoint) {
-  const auto found = state_->connections.find(endpoint);
-  if (found == state_->connections.end()) return;
-  std::erase_if(state_->sockets, [&](const auto& socket) { return socket.get() == found->second; });
-  state_->connections.erase(found);
-}
+void Transport::Disconnect(const Peer& endpoint) { state_->Disconnect(endpoint); }
 
 const Transport::Counters& Transport::counters() const {
   if (state_->domain != nullptr && state_->domain->refused() > 0) {
