@@ -1,0 +1,436 @@
+#include "scheduler/coordinator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "common/id.h"
+#include "scheduler/coordinator_context.h"
+#include "scheduler/shard_setup.h"
+#include "scheduler/trial_run.h"
+
+namespace marquee {
+namespace {
+
+using Body = wire::Envelope::Body;
+using Code = wire::Error::Code;
+
+constexpr absl::Duration kAskAssignmentAgain = absl::Milliseconds(100);
+
+std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+
+// Bodies that answer: they are never answered, or two of us could go on for ever.
+bool IsReply(Body::Which which) {
+  return which == Body::OK || which == Body::ERROR || which == Body::TABLES || which == Body::STATISTICS ||
+         which == Body::ROWS || which == Body::PUSHED;
+}
+
+}  // namespace
+
+class Coordinator::Impl {
+ public:
+  Impl(Identity self, CoordinatorOptions options, StateStore& store)
+      : context_{.self = self,
+                 .options = options,
+                 .store = store,
+                 .numbers = {},
+                 .members =
+                     Membership({.servers = options.servers, .lease = options.lease, .data_checksum = options.data_checksum}),
+                 .shards = ShardRequests(self, options.resend_after),
+                 .view = {},
+                 .counters = {},
+                 .status = absl::OkStatus()},
+        setup_(context_) {}
+
+  absl::Status Start(const std::vector<TrialConfig>& trials);
+  void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
+  void OnTimer(absl::Time now, Outbox& outbox);
+  absl::Time next_timer() const { return std::min(context_.members.next_expiry(), context_.shards.next_timer()); }
+  void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
+  bool done() const;
+  const absl::Status& status() const { return context_.status; }
+  std::vector<Member> members() const;
+  std::vector<TrialView> trials(absl::Time now) const;
+  const View& view() const { return context_.view; }
+  const Counters& counters() const { return context_.counters; }
+
+ private:
+  struct Trial {
+    TrialConfig config;
+    StateStore::Trial record;
+    int attempts = 0;
+    std::unique_ptr<TrialRun> run;  // while it runs
+  };
+
+  absl::Status AddTrial(const TrialConfig& config, const std::map<std::string, StateStore::Trial>& stored);
+
+  MaybeRejection Handle(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
+  MaybeRejection HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
+  MaybeRejection HandleFromMember(MemberRecord& member, const Message& message, Body::Builder reply, absl::Time now,
+                                  Outbox& outbox);
+  MaybeRejection HandleHeartbeat(const MemberRecord& member, Body::Builder reply, Outbox& outbox);
+  MaybeRejection HandleGetView(Body::Builder reply) const;
+  void HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply);
+  MaybeRejection HandleGetWork(const Message& message, Body::Builder reply, absl::Time now);
+  TrialRun* RunOf(uint64_t session);
+
+  void OnLost(const std::string& name, absl::Time now, Outbox& outbox);
+  void OnServerLost(const std::string& name);
+  void Advance(absl::Time now, Outbox& outbox);
+  void FinishRun(Trial& trial);
+  void StartTrials(absl::Time now, Outbox& outbox);
+  void FillRanks(TrialRun& run, std::vector<std::string>& free, absl::Time now, Outbox& outbox);
+  void FreeWorkers(const TrialRun& run);
+  void SaveTrial(const StateStore::Trial& record) { context_.Keep(context_.store.SaveTrial(record)); }
+
+  CoordinatorContext context_;
+  ShardSetup setup_;
+  std::vector<Trial> trials_;
+  std::set<uint64_t> done_sessions_;  // whose trial was finished: their workers are told `done`
+};
+
+// ------------------------------------------------------------------------------------------------------------ start
+
+absl::Status Coordinator::Impl::Start(const std::vector<TrialConfig>& trials) {
+  absl::StatusOr<StateStore::Numbers> numbers = context_.store.LoadNumbers();
+  if (!numbers.ok()) return numbers.status();
+  context_.numbers = *numbers;
+  if (context_.numbers.cluster_id == 0) {
+    context_.numbers.cluster_id = std::max<uint64_t>(1, MixId(context_.self.incarnation));
+    if (!context_.SaveNumbers()) return context_.status;
+  }
+  absl::StatusOr<std::vector<StateStore::Trial>> stored = context_.store.LoadTrials();
+  if (!stored.ok()) return stored.status();
+  std::map<std::string, StateStore::Trial> by_name;
+  for (StateStore::Trial& trial : *stored) by_name[trial.name] = trial;
+  for (const TrialConfig& config : trials) {
+    if (absl::Status status = AddTrial(config, by_name); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::map<std::string, StateStore::Trial>& stored) {
+  for (const Trial& trial : trials_) {
+    if (trial.config.name == config.name) return absl::InvalidArgumentError(fmt::format("trial '{}' twice", config.name));
+  }
+  Trial trial;
+  trial.config = config;
+  trial.record.name = config.name;
+  trial.record.spec = ToYaml(config);
+  const auto before = stored.find(config.name);
+  if (before == stored.end()) {
+    SaveTrial(trial.record);
+  } else if (before->second.spec != trial.record.spec) {
+    return absl::FailedPreconditionError(fmt::format(
+        "trial '{}' was begun with another configuration; give it another name, or start anew in another folder", config.name));
+  } else if (before->second.status == TrialStatus::kFinished) {
+    trial.record = before->second;
+  }
+  trials_.push_back(std::move(trial));
+  return context_.status;
+}
+
+// -------------------------------------------------------------------------------------------------------- messages
+
+void Coordinator::Impl::OnMessage(const Message& message, absl::Time now, Outbox& outbox) {
+  if (!context_.status.ok()) return;
+  OutgoingMessagePtr reply = NewReply(context_.self, context_.view.number, message);
+  MaybeRejection rejection;
+  bool answered = true;
+  const absl::Status parsed = Guarded([&] {
+    if (IsReply(message.envelope().getBody().which())) {
+      answered = false;
+      if (!context_.shards.OnReply(message)) ++context_.counters.rejected[std::string(ErrorCodeName(Code::WRONG_TYPE))];
+    } else {
+      rejection = Handle(message, reply->envelope().getBody(), now, outbox);
+    }
+    return absl::OkStatus();
+  });
+  if (!parsed.ok()) rejection = Rejection{Code::MALFORMED, "message", std::string(parsed.message())};
+  if (!context_.status.ok()) return;  // what the answer relies on may not be saved
+  if (rejection.has_value()) {
+    if (rejection->code != Code::NOT_YET) ++context_.counters.rejected[std::string(ErrorCodeName(rejection->code))];
+    reply = NewError(context_.self, context_.view.number, message, rejection->code, rejection->field, rejection->message);
+  }
+  if (answered) outbox.Send(message.from(), std::move(reply));
+  Advance(now, outbox);
+}
+
+MaybeRejection Coordinator::Impl::Handle(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox) {
+  const wire::Envelope::Reader envelope = message.envelope();
+  if (envelope.getBody().isRegister()) return HandleRegister(message, reply, now, outbox);
+  if (envelope.getBody().isGetView()) return HandleGetView(reply);  // tools may look as well
+  MemberRecord* member = context_.members.Find(TextOf(envelope.getSender()), envelope.getIncarnation());
+  if (member == nullptr) return Rejection{Code::UNKNOWN_INCARNATION, "incarnation", "register first"};
+  member->heard = now;
+  member->route = message.from();
+  return HandleFromMember(*member, message, reply, now, outbox);
+}
+
+MaybeRejection Coordinator::Impl::HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox) {
+  std::string lost;
+  MaybeRejection rejection = context_.members.Register(message.envelope().getBody().getRegister(),
+                                                       message.envelope().getIncarnation(), message.from(), now, &lost);
+  if (rejection.has_value()) return rejection;
+  if (!lost.empty()) OnLost(lost, now, outbox);
+  wire::Registered::Builder registered = reply.initRegistered();
+  registered.setClusterId(context_.numbers.cluster_id);
+  registered.setHeartbeatMicros(static_cast<uint64_t>(absl::ToInt64Microseconds(context_.options.heartbeat)));
+  registered.setLeaseMicros(static_cast<uint64_t>(absl::ToInt64Microseconds(context_.options.lease)));
+  return std::nullopt;
+}
+
+MaybeRejection Coordinator::Impl::HandleFromMember(MemberRecord& member, const Message& message, Body::Builder reply,
+                                                   absl::Time now, Outbox& outbox) {
+  const Body::Reader body = message.envelope().getBody();
+  const auto unknown_session = [](std::string_view field, uint64_t session) {
+    return Rejection{Code::UNKNOWN_SESSION, std::string(field), fmt::format("{} is not open", session)};
+  };
+  switch (body.which()) {
+    case Body::HEARTBEAT:
+      return HandleHeartbeat(member, reply, outbox);
+    case Body::GET_ASSIGNMENT:
+      HandleGetAssignment(member, reply.initAssignment());
+      return std::nullopt;
+    case Body::GET_WORK:
+      return HandleGetWork(message, reply, now);
+    case Body::DEFINE_TABLES: {
+      TrialRun* run = RunOf(body.getDefineTables().getSession());
+      if (run == nullptr) return unknown_session("defineTables.session", body.getDefineTables().getSession());
+      return run->OnDefineTables(body.getDefineTables(), reply, now, outbox);
+    }
+    case Body::TICK: {
+      TrialRun* run = RunOf(body.getTick().getSession());
+      if (run == nullptr) return unknown_session("tick.session", body.getTick().getSession());
+      return run->OnTick(body.getTick(), reply.initClocks(), outbox);
+    }
+    case Body::EVALUATED: {
+      TrialRun* run = RunOf(body.getEvaluated().getSession());
+      if (run == nullptr) return unknown_session("evaluated.session", body.getEvaluated().getSession());
+      reply.setOk();
+      return run->OnEvaluated(body.getEvaluated());
+    }
+    case Body::TRIAL_FAILED: {
+      TrialRun* run = RunOf(body.getTrialFailed().getSession());
+      if (run == nullptr) return unknown_session("trialFailed.session", body.getTrialFailed().getSession());
+      run->Fail(TextOf(body.getTrialFailed().getReason()));
+      reply.setOk();
+      return std::nullopt;
+    }
+    default:
+      return Rejection{Code::WRONG_TYPE, "body", fmt::format("{} is not for the scheduler", BodyName(body.which()))};
+  }
+}
+
+MaybeRejection Coordinator::Impl::HandleHeartbeat(const MemberRecord& member, Body::Builder reply, Outbox& outbox) {
+  ++context_.counters.heartbeats;
+  reply.initHeartbeatReply().setView(context_.view.number);
+  if (const TrialRun* run = RunOf(member.session)) run->OnHeartbeat(member.session, outbox);
+  return std::nullopt;
+}
+
+MaybeRejection Coordinator::Impl::HandleGetView(Body::Builder reply) const {
+  if (context_.view.number == 0) return Rejection{Code::NOT_YET, "getView", "the servers are not all there yet"};
+  context_.view.ToWire(reply.initView());
+  return std::nullopt;
+}
+
+void Coordinator::Impl::HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply) {
+  if (done()) return reply.setShutdown();
+  if (!member.server && member.session == 0) member.wants_session = true;
+  const TrialRun* run = RunOf(member.session);
+  // An assignment is given again until the worker has it, as long as its session is open.
+  if (run != nullptr && run->FillAssignment(member.session, reply.initTrial())) return;
+  reply.setNone(static_cast<uint64_t>(absl::ToInt64Microseconds(kAskAssignmentAgain)));
+}
+
+MaybeRejection Coordinator::Impl::HandleGetWork(const Message& message, Body::Builder reply, absl::Time now) {
+  const uint64_t session = message.envelope().getBody().getGetWork().getSession();
+  if (TrialRun* run = RunOf(session)) {
+    return run->OnGetWork(session, message.envelope().getRequestId(), reply.initWork(), now);
+  }
+  if (!done_sessions_.contains(session)) {
+    return Rejection{Code::UNKNOWN_SESSION, "getWork.session", fmt::format("{} is not open", session)};
+  }
+  reply.initWork().setDone();
+  return std::nullopt;
+}
+
+TrialRun* Coordinator::Impl::RunOf(uint64_t session) {
+  for (const Trial& trial : trials_) {
+    if (trial.run != nullptr && trial.run->HasSession(session)) return trial.run.get();
+  }
+  return nullptr;
+}
+
+// --------------------------------------------------------------------------------------------------- time and losses
+
+void Coordinator::Impl::OnTimer(absl::Time now, Outbox& outbox) {
+  if (!context_.status.ok()) return;
+  // Called so late that members may have spoken and not been heard: the fault is ours.
+  const absl::Time promised = next_timer();
+  if (promised != absl::InfiniteFuture() && now > promised + context_.options.lease / 2) context_.members.Forgive(now);
+  for (const std::string& name : context_.members.Expire(now)) OnLost(name, now, outbox);
+  context_.shards.OnTimer(now, outbox);
+  Advance(now, outbox);
+}
+
+void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox) {
+  if (!context_.status.ok() || !context_.members.End(name)) return;
+  OnLost(name, now, outbox);
+  Advance(now, outbox);
+}
+
+void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& outbox) {
+  const std::vector<std::string>& servers = context_.options.servers;
+  if (std::find(servers.begin(), servers.end(), name) != servers.end()) return OnServerLost(name);
+  ++context_.counters.workers_lost;
+  for (Trial& trial : trials_) {
+    if (trial.run != nullptr) trial.run->LoseWorker(name, now, outbox);
+  }
+}
+
+// Rows are gone, and every trial has some on every server. Those that run start anew, in new sessions and tables.
+void Coordinator::Impl::OnServerLost(const std::string& name) {
+  ++context_.counters.servers_lost;
+  context_.shards.ForgetAll();
+  std::set<uint64_t> open_sessions;
+  for (Trial& trial : trials_) {
+    if (trial.run == nullptr) continue;
+    open_sessions.merge(trial.run->open_sessions());
+    if (trial.run->complete() || trial.run->failed()) {
+      FinishRun(trial);  // only its tables were left to be dropped
+      continue;
+    }
+    FreeWorkers(*trial.run);
+    trial.run = nullptr;
+    trial.record.status = TrialStatus::kPending;
+    if (trial.attempts < context_.options.max_attempts) continue;
+    trial.record.status = TrialStatus::kFailed;
+    trial.record.reason = fmt::format("a server was lost in each of {} attempts, at last '{}'", trial.attempts, name);
+    SaveTrial(trial.record);
+  }
+  setup_.StartOver(open_sessions);
+}
+
+// ------------------------------------------------------------------------------------------------------------ trials
+
+void Coordinator::Impl::Advance(absl::Time now, Outbox& outbox) {
+  setup_.Advance(now, outbox);
+  for (Trial& trial : trials_) {
+    if (trial.run == nullptr) continue;
+    trial.run->Advance(now, outbox);
+    if (trial.run->over()) FinishRun(trial);
+  }
+  if (setup_.ready() && context_.status.ok()) StartTrials(now, outbox);
+}
+
+void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
+  for (const auto& [name, record] : context_.members.all()) {
+    if (run.sessions().contains(record.session)) context_.members.FindByName(name)->session = 0;
+  }
+}
+
+// The result is saved before anybody hears of it.
+void Coordinator::Impl::FinishRun(Trial& trial) {
+  const TrialRun& run = *trial.run;
+  trial.record.status = run.failed() ? TrialStatus::kFailed : TrialStatus::kFinished;
+  trial.record.reason = run.failure();
+  trial.record.result = run.Result();
+  SaveTrial(trial.record);
+  if (!run.failed()) done_sessions_.merge(run.sessions());
+  FreeWorkers(run);
+  trial.run = nullptr;
+}
+
+void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
+  std::vector<std::string> free = context_.members.FreeWorkers();
+  for (Trial& trial : trials_) {
+    if (trial.run != nullptr) FillRanks(*trial.run, free, now, outbox);
+  }
+  for (Trial& trial : trials_) {
+    if (trial.record.status != TrialStatus::kPending) continue;
+    if (free.size() < context_.options.workers_per_trial) return;
+    ++context_.numbers.trial;
+    if (!context_.SaveNumbers()) return;
+    ++trial.attempts;
+    trial.record.status = TrialStatus::kRunning;
+    trial.run = std::make_unique<TrialRun>(context_, trial.config, trial.record.spec, context_.numbers.trial, now);
+    FillRanks(*trial.run, free, now, outbox);
+  }
+}
+
+void Coordinator::Impl::FillRanks(TrialRun& run, std::vector<std::string>& free, absl::Time now, Outbox& outbox) {
+  for (const uint32_t rank : run.FreeRanks()) {
+    if (free.empty()) return;
+    run.AddWorker(*context_.members.FindByName(free.front()), rank, now, outbox);
+    free.erase(free.begin());
+  }
+}
+
+bool Coordinator::Impl::done() const {
+  return std::all_of(trials_.begin(), trials_.end(), [](const Trial& trial) {
+    return trial.record.status == TrialStatus::kFinished || trial.record.status == TrialStatus::kFailed;
+  });
+}
+
+std::vector<Coordinator::Member> Coordinator::Impl::members() const {
+  std::vector<Member> list;
+  for (const auto& [name, record] : context_.members.all()) {
+    list.push_back(Member{.name = name,
+                          .server = record.server,
+                          .alive = record.alive,
+                          .incarnation = record.incarnation,
+                          .host = record.host,
+                          .metrics_endpoint = record.metrics_endpoint});
+  }
+  return list;
+}
+
+std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) const {
+  std::vector<TrialView> views;
+  for (const Trial& trial : trials_) {
+    TrialView view;
+    view.trial = trial.record;
+    view.config = trial.config;
+    switch (trial.record.status) {
+      case TrialStatus::kPending:
+        view.phase = "pending";
+        break;
+      case TrialStatus::kFinished:
+        view.phase = "finished";
+        break;
+      case TrialStatus::kFailed:
+        view.phase = "failed";
+        break;
+      case TrialStatus::kRunning:
+        trial.run->FillView(now, &view);
+        break;
+    }
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+// ----------------------------------------------------------------------------------------------------------- facade
+
+Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store)
+    : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store)) {}
+Coordinator::~Coordinator() = default;
+absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }
+void Coordinator::OnMessage(const Message& message, absl::Time now, Outbox& outbox) { impl_->OnMessage(message, now, outbox); }
+void Coordinator::OnTimer(absl::Time now, Outbox& outbox) { impl_->OnTimer(now, outbox); }
+absl::Time Coordinator::next_timer() const { return impl_->next_timer(); }
+void Coordinator::OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox) {
+  impl_->OnProcessExit(name, now, outbox);
+}
+bool Coordinator::done() const { return impl_->done(); }
+absl::Status Coordinator::status() const { return impl_->status(); }
+std::vector<Coordinator::Member> Coordinator::members() const { return impl_->members(); }
+std::vector<Coordinator::TrialView> Coordinator::trials(absl::Time now) const { return impl_->trials(now); }
+const View& Coordinator::view() const { return impl_->view(); }
+const Coordinator::Counters& Coordinator::counters() const { return impl_->counters(); }
+
+}  // namespace marquee

@@ -1,0 +1,37 @@
+#ifndef MARQUEE_SCHEDULER_COORDINATOR_CONTEXT_H_
+#define MARQUEE_SCHEDULER_COORDINATOR_CONTEXT_H_
+
+// What the parts of the coordinator share: who we are, who is there, the shards, the numbers that are never used twice.
+
+#include <cstdint>
+
+#include "common/view.h"
+#include "scheduler/coordinator.h"
+#include "scheduler/membership.h"
+#include "scheduler/shard_requests.h"
+
+namespace marquee {
+
+struct CoordinatorContext {
+  Identity self;
+  CoordinatorOptions options;
+  StateStore& store;
+  StateStore::Numbers numbers;
+  Membership members;
+  ShardRequests shards;
+  View view;  // the one that all shards have installed; number 0 before there is one
+  Coordinator::Counters counters;
+  absl::Status status;  // not OK: the sweep cannot go on
+
+  // Saves `numbers` as they stand now; numbers are saved before they are used. False: see status.
+  bool SaveNumbers() { return Keep(store.SaveNumbers(numbers)); }
+  // Keeps the first error.
+  bool Keep(const absl::Status& result) {
+    if (status.ok()) status = result;
+    return result.ok();
+  }
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_COORDINATOR_CONTEXT_H_

@@ -1,0 +1,152 @@
+#include "scheduler/membership.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace marquee {
+namespace {
+
+constexpr size_t kMaxNameLength = 64;
+constexpr uint32_t kMaxEndpoints = 4096;
+
+std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
+
+}  // namespace
+
+MaybeRejection Membership::CheckRegister(wire::Register::Reader reader, const std::string& name, uint64_t incarnation) const {
+  using Code = wire::Error::Code;
+  const bool server = reader.getRole() == wire::Register::Role::SERVER;
+  if (!server && reader.getRole() != wire::Register::Role::WORKER) {
+    return Rejection{Code::MALFORMED, "register.role", "must be server or worker"};
+  }
+  if (name.empty() || name.size() > kMaxNameLength) {
+    return Rejection{Code::MALFORMED, "register.name", fmt::format("must have 1 to {} characters", kMaxNameLength)};
+  }
+  if (incarnation == 0) return Rejection{Code::MALFORMED, "incarnation", "must not be 0"};
+  const bool server_name = std::find(options_.servers.begin(), options_.servers.end(), name) != options_.servers.end();
+  if (server != server_name) {
+    return Rejection{Code::CONFLICT, "register.name",
+                     fmt::format("'{}' is {} a server of this cluster", name, server_name ? "the name of" : "not")};
+  }
+  if (server && (reader.getEndpoints().size() == 0 || reader.getEndpoints().size() > kMaxEndpoints)) {
+    return Rejection{Code::MALFORMED, "register.endpoints",
+                     fmt::format("{} shards; must be 1 to {}", reader.getEndpoints().size(), kMaxEndpoints)};
+  }
+  if (MaybeRejection rejection = CheckEndpoints(reader, name)) return rejection;
+  if (!server && options_.data_checksum != 0 && reader.getDataChecksum() != options_.data_checksum) {
+    return Rejection{
+        Code::DATA_MISMATCH, "register.dataChecksum",
+        fmt::format("the data file of worker '{}' has checksum {:016x}, the scheduler's {:016x}; both must be the same file",
+                    name, reader.getDataChecksum(), options_.data_checksum)};
+  }
+  const auto ended = ended_.find(name);
+  if (ended != ended_.end() && ended->second.contains(incarnation)) {
+    return Rejection{Code::CONFLICT, "register.name", fmt::format("another process has become '{}' since", name)};
+  }
+  return std::nullopt;
+}
+
+MaybeRejection Membership::CheckEndpoints(wire::Register::Reader reader, const std::string& name) const {
+  std::set<std::string> taken;
+  for (const auto& [other, member] : members_) {
+    if (member.alive && other != name) taken.insert(member.endpoints.begin(), member.endpoints.end());
+  }
+  for (const auto endpoint : reader.getEndpoints()) {
+    if (endpoint.size() != 0 && taken.insert(TextOf(endpoint)).second) continue;
+    return Rejection{wire::Error::Code::CONFLICT, "register.endpoints",
+                     fmt::format("'{}' is empty, or another shard has it", TextOf(endpoint))};
+  }
+  return std::nullopt;
+}
+
+MaybeRejection Membership::Register(wire::Register::Reader reader, uint64_t incarnation, const Peer& route, absl::Time now,
+                                    std::string* lost) {
+  lost->clear();
+  const std::string name = TextOf(reader.getName());
+  if (MaybeRejection rejection = CheckRegister(reader, name, incarnation)) return rejection;
+  MemberRecord& member = members_[name];
+  const bool known = member.alive && member.incarnation == incarnation;
+  if (!known) {
+    if (member.alive) *lost = name;
+    if (member.incarnation != 0 && member.incarnation != incarnation) ended_[name].insert(member.incarnation);
+    member = MemberRecord{};
+  }
+  member.name = name;
+  member.server = reader.getRole() == wire::Register::Role::SERVER;
+  member.alive = true;
+  member.incarnation = incarnation;
+  member.host = TextOf(reader.getHost());
+  member.metrics_endpoint = TextOf(reader.getMetricsEndpoint());
+  member.endpoints.clear();
+  for (const auto endpoint : reader.getEndpoints()) member.endpoints.push_back(TextOf(endpoint));
+  member.route = route;
+  member.heard = now;
+  return std::nullopt;
+}
+
+MemberRecord* Membership::FindByName(const std::string& name) {
+  const auto found = members_.find(name);
+  return found == members_.end() ? nullptr : &found->second;
+}
+
+MemberRecord* Membership::Find(const std::string& name, uint64_t incarnation) {
+  MemberRecord* member = FindByName(name);
+  return member != nullptr && member->alive && member->incarnation == incarnation ? member : nullptr;
+}
+
+std::vector<std::string> Membership::Expire(absl::Time now) {
+  std::vector<std::string> lost;
+  for (auto& [name, member] : members_) {
+    if (!member.alive || now < member.heard + options_.lease) continue;
+    member.alive = false;
+    lost.push_back(name);
+  }
+  return lost;
+}
+
+bool Membership::End(const std::string& name) {
+  MemberRecord* member = FindByName(name);
+  if (member == nullptr) return false;
+  ended_[name].insert(member->incarnation);
+  return std::exchange(member->alive, false);
+}
+
+void Membership::Forgive(absl::Time now) {
+  for (auto& [name, member] : members_) member.heard = std::max(member.heard, now);
+}
+
+absl::Time Membership::next_expiry() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const auto& [name, member] : members_) {
+    if (member.alive) next = std::min(next, member.heard + options_.lease);
+  }
+  return next;
+}
+
+bool Membership::AllServersAlive() const {
+  return std::all_of(options_.servers.begin(), options_.servers.end(), [this](const std::string& name) {
+    const auto found = members_.find(name);
+    return found != members_.end() && found->second.alive;
+  });
+}
+
+std::vector<std::string> Membership::ShardEndpoints() const {
+  std::vector<std::string> endpoints;
+  for (const std::string& name : options_.servers) {
+    const auto found = members_.find(name);
+    if (found == members_.end()) continue;
+    endpoints.insert(endpoints.end(), found->second.endpoints.begin(), found->second.endpoints.end());
+  }
+  return endpoints;
+}
+
+std::vector<std::string> Membership::FreeWorkers() const {
+  std::vector<std::string> names;
+  for (const auto& [name, member] : members_) {
+    if (!member.server && member.alive && member.session == 0 && member.wants_session) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace marquee

@@ -1,0 +1,75 @@
+#ifndef MARQUEE_SCHEDULER_MEMBERSHIP_H_
+#define MARQUEE_SCHEDULER_MEMBERSHIP_H_
+
+// Who is there: servers and workers by name, the incarnation that speaks for each name, and when each was last heard. No I/O.
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/message.h"
+#include "scheduler/rejection.h"
+
+namespace marquee {
+
+struct MemberRecord {
+  std::string name;
+  bool server = false;
+  bool alive = false;
+  uint64_t incarnation = 0;
+  std::string host;
+  std::vector<std::string> endpoints;  // of a server's shards
+  std::string metrics_endpoint;
+  Peer route;  // the newest on which it was heard
+  absl::Time heard = absl::InfinitePast();
+  // Of workers.
+  uint64_t session = 0;        // 0: free
+  bool wants_session = false;  // asked for an assignment since it had the last one
+};
+
+class Membership {
+ public:
+  struct Options {
+    std::vector<std::string> servers;  // names, in the order of the view's shards
+    absl::Duration lease;
+    uint64_t data_checksum = 0;  // 0: not checked
+  };
+  explicit Membership(Options options) : options_(std::move(options)) {}
+
+  // Takes in a process, or refuses it. `lost` names a member that this ends: the process that had the name before. A process
+  // whose name was taken over by a later one, or that was seen to end, stays refused.
+  MaybeRejection Register(wire::Register::Reader reader, uint64_t incarnation, const Peer& route, absl::Time now,
+                          std::string* lost);
+
+  // The living member that sent a message; nullptr if there is none of that name and incarnation.
+  MemberRecord* Find(const std::string& name, uint64_t incarnation);
+  MemberRecord* FindByName(const std::string& name);  // alive or not
+
+  // Takes the members for dead that were silent for longer than the lease, and returns their names, in order.
+  std::vector<std::string> Expire(absl::Time now);
+  // The process of that name is known to have ended. False if it was not alive.
+  bool End(const std::string& name);
+  // Gives every member a new lease: nobody could be heard for a while.
+  void Forgive(absl::Time now);
+  absl::Time next_expiry() const;
+
+  bool AllServersAlive() const;
+  std::vector<std::string> ShardEndpoints() const;  // of all servers, in the order of options and of their shards
+  std::vector<std::string> FreeWorkers() const;     // alive, without a session, asking for one; by name
+  const std::map<std::string, MemberRecord>& all() const { return members_; }
+
+ private:
+  MaybeRejection CheckRegister(wire::Register::Reader reader, const std::string& name, uint64_t incarnation) const;
+  MaybeRejection CheckEndpoints(wire::Register::Reader reader, const std::string& name) const;
+
+  Options options_;
+  std::map<std::string, MemberRecord> members_;
+  std::map<std::string, std::set<uint64_t>> ended_;  // incarnations of a name that may not come back
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_MEMBERSHIP_H_

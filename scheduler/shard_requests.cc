@@ -1,0 +1,109 @@
+#include "scheduler/shard_requests.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace marquee {
+namespace {
+
+// Refusals that pass by themselves: the shard is asked again.
+bool PassesByItself(wire::Error::Code code) {
+  return code == wire::Error::Code::NOT_YET || code == wire::Error::Code::VIEW_AHEAD;
+}
+
+absl::Status StatusOf(const std::string& endpoint, wire::Error::Reader error) {
+  return absl::FailedPreconditionError(fmt::format("shard {} refused: {}: {}: {}", endpoint, ErrorCodeName(error.getCode()),
+                                                   error.getField().cStr(), error.getMessage().cStr()));
+}
+
+}  // namespace
+
+BroadcastNumber ShardRequests::Start(const std::vector<std::string>& endpoints, uint64_t view, const Fill& fill, absl::Time now,
+                                     Outbox& outbox) {
+  const BroadcastNumber number = ++last_broadcast_;
+  Broadcast& broadcast = broadcasts_[number];
+  broadcast.open = static_cast<uint32_t>(endpoints.size());
+  broadcast.tables.resize(endpoints.size());
+  for (uint32_t shard = 0; shard < endpoints.size(); ++shard) {
+    const uint64_t id = ++last_request_;
+    OutgoingMessagePtr message = NewRequest(self_, view, id, absl::ZeroDuration());
+    fill(shard, message->envelope().getBody());
+    requests_[id] = Request{.broadcast = number,
+                            .shard = shard,
+                            .endpoint = endpoints[shard],
+                            .message = message,
+                            .resend_at = now + resend_after_};
+    outbox.Send(endpoints[shard], std::move(message));
+  }
+  return number;
+}
+
+bool ShardRequests::Finished(BroadcastNumber number) const {
+  const auto found = broadcasts_.find(number);
+  return found == broadcasts_.end() || found->second.open == 0;
+}
+
+absl::Status ShardRequests::Result(BroadcastNumber number) const {
+  const auto found = broadcasts_.find(number);
+  if (found == broadcasts_.end() || found->second.refusals.empty()) return absl::OkStatus();
+  return found->second.refusals.begin()->second;
+}
+
+std::vector<std::vector<TableNumber>> ShardRequests::Tables(BroadcastNumber number) const {
+  const auto found = broadcasts_.find(number);
+  return found == broadcasts_.end() ? std::vector<std::vector<TableNumber>>() : found->second.tables;
+}
+
+void ShardRequests::Forget(BroadcastNumber number) {
+  broadcasts_.erase(number);
+  std::erase_if(requests_, [number](const auto& entry) { return entry.second.broadcast == number; });
+}
+
+void ShardRequests::ForgetAll() {
+  broadcasts_.clear();
+  requests_.clear();
+}
+
+bool ShardRequests::OnReply(const Message& message) {
+  const auto found = requests_.find(message.envelope().getRequestId());
+  if (found == requests_.end() || message.from() != found->second.endpoint) return false;
+  const Request& request = found->second;
+  Broadcast& broadcast = broadcasts_.at(request.broadcast);
+  const auto body = message.envelope().getBody();
+  switch (body.which()) {
+    case wire::Envelope::Body::ERROR:
+      if (PassesByItself(body.getError().getCode())) return true;
+      broadcast.refusals[request.shard] = StatusOf(request.endpoint, body.getError());
+      break;
+    case wire::Envelope::Body::TABLES: {
+      std::vector<TableNumber> numbers;
+      for (const auto definition : body.getTables().getDefinitions()) numbers.push_back(definition.getNumber());
+      broadcast.tables[request.shard] = std::move(numbers);
+      break;
+    }
+    case wire::Envelope::Body::OK:
+      break;
+    default:
+      return false;
+  }
+  --broadcast.open;
+  requests_.erase(found);
+  return true;
+}
+
+void ShardRequests::OnTimer(absl::Time now, Outbox& outbox) {
+  for (auto& [id, request] : requests_) {
+    if (now < request.resend_at) continue;
+    request.resend_at = now + resend_after_;
+    outbox.Send(request.endpoint, request.message);
+  }
+}
+
+absl::Time ShardRequests::next_timer() const {
+  absl::Time next = absl::InfiniteFuture();
+  for (const auto& [id, request] : requests_) next = std::min(next, request.resend_at);
+  return next;
+}
+
+}  // namespace marquee

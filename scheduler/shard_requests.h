@@ -1,0 +1,70 @@
+#ifndef MARQUEE_SCHEDULER_SHARD_REQUESTS_H_
+#define MARQUEE_SCHEDULER_SHARD_REQUESTS_H_
+
+// Asks all shards for one thing each (a broadcast) and resends until every one has answered. Whoever started a broadcast looks
+// whether it is finished; nothing calls back. No I/O of its own.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/id.h"
+#include "common/message.h"
+
+namespace marquee {
+
+using BroadcastNumber = uint64_t;  // from 1; 0: none
+
+class ShardRequests {
+ public:
+  ShardRequests(Identity self, absl::Duration resend_after) : self_(std::move(self)), resend_after_(resend_after) {}
+
+  // Sends each shard its request. `fill` writes the body for the shard of that index. `view` goes into the header.
+  using Fill = std::function<void(uint32_t shard, wire::Envelope::Body::Builder body)>;
+  BroadcastNumber Start(const std::vector<std::string>& endpoints, uint64_t view, const Fill& fill, absl::Time now,
+                        Outbox& outbox);
+
+  // Every shard has answered. Also true of a number that was forgotten.
+  bool Finished(BroadcastNumber number) const;
+  // OK, or the first shard's refusal by index, with its endpoint. Of a finished broadcast.
+  absl::Status Result(BroadcastNumber number) const;
+  // What `describeTables` brought: table numbers by shard.
+  std::vector<std::vector<TableNumber>> Tables(BroadcastNumber number) const;
+  // No more resending; late answers are ignored.
+  void Forget(BroadcastNumber number);
+  void ForgetAll();
+
+  // A message with the body of a reply. False if it answers nothing that was asked.
+  bool OnReply(const Message& message);
+  void OnTimer(absl::Time now, Outbox& outbox);
+  absl::Time next_timer() const;
+
+ private:
+  struct Request {
+    BroadcastNumber broadcast = 0;
+    uint32_t shard = 0;
+    std::string endpoint;
+    OutgoingMessagePtr message;
+    absl::Time resend_at;
+  };
+  struct Broadcast {
+    uint32_t open = 0;  // requests without an answer
+    std::map<uint32_t, absl::Status> refusals;
+    std::vector<std::vector<TableNumber>> tables;
+  };
+
+  Identity self_;
+  absl::Duration resend_after_;
+  uint64_t last_request_ = 0;
+  BroadcastNumber last_broadcast_ = 0;
+  std::map<uint64_t, Request> requests_;
+  std::map<BroadcastNumber, Broadcast> broadcasts_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_SHARD_REQUESTS_H_

@@ -1,0 +1,109 @@
+#include "scheduler/training_chunks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace marquee {
+
+TrainingChunks::TrainingChunks(const Shape& shape)
+    : shape_(shape),
+      per_epoch_((shape.examples + shape.chunk_size - 1) / shape.chunk_size),
+      total_(per_epoch_ * shape.epochs),
+      lanes_(shape.fixed_lanes ? shape.ranks : 1),
+      released_(lanes_),
+      trained_by_epoch_(shape.epochs, 0) {
+  for (uint32_t lane = 0; lane < lanes_; ++lane) fresh_.push_back(lane);
+}
+
+uint64_t TrainingChunks::EndOf(uint64_t number) const { return std::min(BeginOf(number) + shape_.chunk_size, shape_.examples); }
+
+std::optional<uint32_t> TrainingChunks::LaneFor(uint32_t rank) const {
+  const uint32_t own = rank % lanes_;
+  if (LaneHasWork(own)) return own;
+  if (!shape_.fixed_lanes) return std::nullopt;
+  for (const uint32_t lane : absent_) {
+    if (LaneHasWork(lane)) return lane;
+  }
+  return std::nullopt;
+}
+
+bool TrainingChunks::Available(uint32_t rank) const { return LaneFor(rank).has_value(); }
+
+void TrainingChunks::SetAbsent(uint32_t rank, bool absent) {
+  if (absent) {
+    absent_.insert(rank);
+  } else {
+    absent_.erase(rank);
+  }
+}
+
+std::optional<TrainingChunks::Lease> TrainingChunks::Take(uint64_t session, uint32_t rank) {
+  const std::optional<uint32_t> lane = LaneFor(rank);
+  if (!lane.has_value()) return std::nullopt;
+  Lease lease;
+  if (auto& released = released_[*lane]; !released.empty()) {
+    lease.number = released.begin()->first;
+    lease.next = released.begin()->second;
+    released.erase(released.begin());
+  } else {
+    lease.number = fresh_[*lane];
+    lease.next = BeginOf(lease.number);
+    fresh_[*lane] += lanes_;
+  }
+  lease.epoch = EpochOf(lease.number);
+  lease.begin = BeginOf(lease.number);
+  lease.end = EndOf(lease.number);
+  held_[lease.number] = Held{.session = session, .next = lease.next};
+  return lease;
+}
+
+size_t TrainingChunks::HeldBy(uint64_t session) const {
+  return static_cast<size_t>(
+      std::count_if(held_.begin(), held_.end(), [session](const auto& entry) { return entry.second.session == session; }));
+}
+
+absl::Status TrainingChunks::Check(uint64_t number, uint64_t next) const {
+  if (number >= total_) return absl::InvalidArgumentError(fmt::format("chunk {} of {}", number, total_));
+  if (next >= BeginOf(number) && next <= EndOf(number)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("position {} of chunk {}, which goes from {} to {}", next, number, BeginOf(number), EndOf(number)));
+}
+
+uint64_t TrainingChunks::Report(uint64_t session, uint64_t number, uint64_t next) {
+  const auto held = held_.find(number);
+  if (held == held_.end() || held->second.session != session || next <= held->second.next) return 0;
+  const uint64_t added = next - held->second.next;
+  held->second.next = next;
+  trained_ += added;
+  trained_by_epoch_[EpochOf(number)] += added;
+  if (next == EndOf(number)) {
+    held_.erase(held);
+    ++finished_;
+  }
+  return added;
+}
+
+TrainingChunks::Released TrainingChunks::Release(uint64_t session) {
+  Released released;
+  for (auto held = held_.begin(); held != held_.end();) {
+    if (held->second.session != session) {
+      ++held;
+      continue;
+    }
+    ++released.chunks;
+    released.examples += EndOf(held->first) - held->second.next;
+    released_[LaneOf(held->first)][held->first] = held->second.next;
+    held = held_.erase(held);
+  }
+  return released;
+}
+
+uint32_t TrainingChunks::epoch() const {
+  for (uint32_t epoch = 0; epoch < shape_.epochs; ++epoch) {
+    if (trained_by_epoch_[epoch] < shape_.examples) return epoch;
+  }
+  return shape_.epochs - 1;
+}
+
+}  // namespace marquee

@@ -1,0 +1,506 @@
+#include "scheduler/trial_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace marquee {
+namespace {
+
+using Code = wire::Error::Code;
+
+constexpr size_t kMaxHeldChunks = 2;  // so that a worker can have the next one when it finishes one
+constexpr absl::Duration kAskWorkAgain = absl::Milliseconds(20);
+constexpr uint32_t kMaxReportedChunks = 1024;
+constexpr uint32_t kMaxSums = 256;
+constexpr size_t kMaxReasonLength = 4096;
+// So many workers lost one after the other, with nothing trained or evaluated in between, are the trial's own fault.
+constexpr int kMaxLossesWithoutProgress = 10;
+
+uint64_t ChunkSize(const CoordinatorOptions& options, const TrialConfig& config) {
+  return std::max<uint64_t>(1, uint64_t{options.chunk_batches} * static_cast<uint64_t>(config.model.batch_size));
+}
+
+}  // namespace
+
+TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, absl::Time now)
+    : context_(context),
+      config_(config),
+      spec_(std::move(spec)),
+      number_(number),
+      started_(now),
+      tables_(context, number),
+      chunks_({.examples = context.options.train_examples,
+               .chunk_size = ChunkSize(context.options, config),
+               .epochs = static_cast<uint32_t>(config.model.epochs),
+               .fixed_lanes = config.consistency.mode == ConsistencyConfig::Mode::kSynchronous,
+               .ranks = context.options.workers_per_trial}),
+      clocks_(context.options.workers_per_trial),
+      losses_(static_cast<size_t>(config.model.epochs)),
+      ended_(now) {}
+
+void TrialRun::Fail(std::string reason) {
+  if (!failure_.empty() || phase_ >= Phase::kCleaning) return;
+  reason.resize(std::min(reason.size(), kMaxReasonLength));
+  failure_ = reason.empty() ? "no reason given" : std::move(reason);
+}
+
+// ------------------------------------------------------------------------------------------------------- workers
+
+const TrialRun::Session* TrialRun::Find(uint64_t session) const {
+  const auto found = sessions_.find(session);
+  return found == sessions_.end() || found->second.lost || failed() ? nullptr : &found->second;
+}
+
+TrialRun::Session* TrialRun::Find(uint64_t session) {
+  return const_cast<Session*>(static_cast<const TrialRun*>(this)->Find(session));
+}
+
+std::set<uint64_t> TrialRun::sessions() const {
+  std::set<uint64_t> numbers;
+  for (const auto& [number, session] : sessions_) {
+    if (!session.lost) numbers.insert(number);
+  }
+  return numbers;
+}
+
+std::set<uint64_t> TrialRun::open_sessions() const {
+  std::set<uint64_t> numbers;
+  for (const auto& [number, session] : sessions_) {
+    if (session.state != Session::State::kClosed) numbers.insert(number);
+  }
+  return numbers;
+}
+
+bool TrialRun::RankTaken(uint32_t rank) const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [rank](const auto& entry) { return entry.second.rank == rank && !entry.second.lost; });
+}
+
+std::vector<uint32_t> TrialRun::FreeRanks() const {
+  std::vector<uint32_t> ranks;
+  if (phase_ >= Phase::kCleaning || failed()) return ranks;
+  for (uint32_t rank = 0; rank < context_.options.workers_per_trial; ++rank) {
+    if (!RankTaken(rank)) ranks.push_back(rank);
+  }
+  return ranks;
+}
+
+void TrialRun::AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Outbox& outbox) {
+  ++context_.numbers.session;
+  if (!context_.SaveNumbers()) return;
+  Session session;
+  session.number = context_.numbers.session;
+  session.worker = worker.name;
+  session.rank = rank;
+  session.broadcast = context_.shards.Start(
+      context_.view.shards, context_.view.number,
+      [&](uint32_t, wire::Envelope::Body::Builder body) {
+        wire::OpenSession::Builder open = body.initOpenSession();
+        open.setSession(session.number);
+        open.setTrial(number_);
+      },
+      now, outbox);
+  worker.session = session.number;
+  worker.wants_session = false;
+  chunks_.SetAbsent(rank, false);
+  clocks_.Join(rank);
+  sessions_[session.number] = std::move(session);
+  ++context_.counters.sessions_opened;
+}
+
+void TrialRun::LoseWorker(const std::string& worker, absl::Time now, Outbox& outbox) {
+  for (auto& [number, session] : sessions_) {
+    if (session.worker != worker || session.lost) continue;
+    session.lost = true;
+    chunks_.SetAbsent(session.rank, true);
+    clocks_.Leave(session.rank);
+    if (evaluation_.has_value()) evaluation_->Release(number);
+    Close(session, now, outbox);
+    if (++losses_without_progress_ >= kMaxLossesWithoutProgress) {
+      Fail(fmt::format("{} workers were lost one after the other while nothing was trained; the last one was '{}'",
+                       losses_without_progress_, worker));
+    }
+  }
+}
+
+void TrialRun::Close(Session& session, absl::Time now, Outbox& outbox) {
+  if (session.state == Session::State::kClosing || session.state == Session::State::kClosed) return;
+  context_.shards.Forget(session.broadcast);
+  session.state = Session::State::kClosing;
+  session.broadcast = context_.shards.Start(
+      context_.view.shards, context_.view.number,
+      [&](uint32_t, wire::Envelope::Body::Builder body) { body.initCloseSession().setSession(session.number); }, now, outbox);
+}
+
+void TrialRun::AdvanceSessions() {
+  for (auto& [number, session] : sessions_) {
+    if (session.broadcast == 0 || !context_.shards.Finished(session.broadcast)) continue;
+    const absl::Status result = context_.shards.Result(session.broadcast);
+    context_.shards.Forget(std::exchange(session.broadcast, 0));
+    if (session.state == Session::State::kClosing) {
+      FinishClosing(session);
+    } else if (result.ok()) {
+      session.state = Session::State::kOpen;
+    } else {
+      Fail(std::string(result.message()));
+    }
+  }
+  std::erase_if(sessions_,
+                [](const auto& entry) { return entry.second.lost && entry.second.state == Session::State::kClosed; });
+}
+
+void TrialRun::FinishClosing(Session& session) {
+  session.state = Session::State::kClosed;
+  ++context_.counters.sessions_closed;
+  if (!session.lost) return;
+  // The shards take no more of its pushes. What it held and had not reported may have been trained in part, and is trained
+  // again.
+  const TrainingChunks::Released released = chunks_.Release(session.number);
+  result_.repeated_examples += released.examples;
+  context_.counters.chunks_released += released.chunks;
+  context_.counters.repeated_examples += released.examples;
+}
+
+// -------------------------------------------------------------------------------------------------------- phases
+
+void TrialRun::Advance(absl::Time now, Outbox& outbox) {
+  AdvanceSessions();
+  while (context_.status.ok() && Step(now, outbox)) {
+  }
+  UpdateIdle();
+  NotifyClocks(0, outbox);
+}
+
+bool TrialRun::Step(absl::Time now, Outbox& outbox) {
+  if (failed() && phase_ < Phase::kCleaning) {
+    StartCleaning(now, outbox);
+    return true;
+  }
+  const Phase before = phase_;
+  switch (phase_) {
+    case Phase::kTables:
+      if (!tables_.error().ok()) Fail(std::string(tables_.error().message()));
+      if (tables_.created()) phase_ = Phase::kTraining;
+      break;
+    case Phase::kTraining:
+      if (!tables_.error().ok()) Fail(std::string(tables_.error().message()));
+      if (!chunks_.done()) break;
+      training_ended_ = now;
+      phase_ = Phase::kBarrier;
+      break;
+    case Phase::kBarrier:
+      if (!AllDrained()) break;
+      StartEvaluation(false);
+      break;
+    case Phase::kValidation:
+    case Phase::kTest:
+      if (!evaluation_->done()) break;
+      FinishEvaluation(now);
+      if (complete_) StartCleaning(now, outbox);
+      break;
+    case Phase::kCleaning:
+      if (tables_.dropped() && open_sessions().empty()) phase_ = Phase::kOver;
+      return false;
+    case Phase::kOver:
+      return false;
+  }
+  return phase_ != before || failed();
+}
+
+bool TrialRun::AllDrained() const {
+  return std::all_of(sessions_.begin(), sessions_.end(), [](const auto& entry) {
+    const Session& session = entry.second;
+    return !session.lost && (session.drained || !session.trained);
+  });
+}
+
+void TrialRun::StartEvaluation(bool test) {
+  phase_ = test ? Phase::kTest : Phase::kValidation;
+  evaluation_.emplace(2 * number_ + (test ? 1 : 0),
+                      test ? context_.options.test_examples : context_.options.validation_examples,
+                      context_.options.evaluation_chunk);
+}
+
+void TrialRun::FinishEvaluation(absl::Time now) {
+  const bool test = phase_ == Phase::kTest;
+  std::map<std::string, double> metrics = evaluation_->Result();
+  for (const auto& [name, value] : metrics) {
+    if (std::isfinite(value)) continue;
+    return Fail(fmt::format("{} gives {} = {}", test ? "test" : "validation", name, value));
+  }
+  (test ? result_.test : result_.validation) = std::move(metrics);
+  if (!test) return StartEvaluation(true);
+  complete_ = true;
+  ended_ = now;
+}
+
+void TrialRun::StartCleaning(absl::Time now, Outbox& outbox) {
+  phase_ = Phase::kCleaning;
+  tables_.Drop(now, outbox);
+  for (auto& [number, session] : sessions_) Close(session, now, outbox);
+}
+
+// ----------------------------------------------------------------------------------------------------------- clocks
+
+void TrialRun::UpdateIdle() {
+  for (const auto& [number, session] : sessions_) {
+    if (session.lost) continue;
+    clocks_.SetIdle(session.rank, chunks_.HeldBy(number) == 0 && !chunks_.Available(session.rank));
+  }
+}
+
+void TrialRun::FillClocks(const Session& session, wire::Clocks::Builder builder) const {
+  builder.setTrial(number_);
+  builder.setSession(session.number);
+  builder.setSlowest(clocks_.SlowestFor(session.rank));
+  auto clocks = builder.initClocks(context_.options.workers_per_trial);
+  for (uint32_t rank = 0; rank < clocks.size(); ++rank) clocks.set(rank, clocks_.ClockFor(session.rank, rank));
+}
+
+void TrialRun::NotifyClocks(uint64_t left_out, Outbox& outbox) {
+  if (config_.consistency.mode == ConsistencyConfig::Mode::kAsync) return;
+  // In synchronous mode each clock is waited for: pushes of a step go in the order of ranks.
+  const uint64_t changes = Synchronous() ? clocks_.changes() : clocks_.slowest_changes();
+  if (std::exchange(told_changes_, changes) == changes) return;
+  for (const auto& [number, session] : sessions_) {
+    if (number != left_out) SendClocks(session, outbox);
+  }
+}
+
+void TrialRun::SendClocks(const Session& session, Outbox& outbox) const {
+  if (session.lost || session.state != Session::State::kOpen) return;
+  const MemberRecord* member = context_.members.FindByName(session.worker);
+  if (member == nullptr || !member->alive) return;
+  OutgoingMessagePtr message = NewRequest(context_.self, context_.view.number, 0, absl::ZeroDuration());
+  FillClocks(session, message->envelope().getBody().initClocks());
+  outbox.Send(member->route, std::move(message));
+}
+
+void TrialRun::OnHeartbeat(uint64_t session, Outbox& outbox) const {
+  if (config_.consistency.mode != ConsistencyConfig::Mode::kAsync) SendClocks(*Find(session), outbox);
+}
+
+// --------------------------------------------------------------------------------------------------------- requests
+
+bool TrialRun::FillAssignment(uint64_t session, wire::TrialAssignment::Builder builder) const {
+  const Session* found = Find(session);
+  if (found == nullptr || found->state != Session::State::kOpen) return false;
+  builder.setTrial(number_);
+  builder.setName(config_.name.c_str());
+  builder.setSession(session);
+  builder.setRank(found->rank);
+  builder.setWorkers(context_.options.workers_per_trial);
+  builder.setSpec(spec_.c_str());
+  return true;
+}
+
+MaybeRejection TrialRun::OnDefineTables(wire::DefineTables::Reader reader, wire::Envelope::Body::Builder reply, absl::Time now,
+                                        Outbox& outbox) {
+  if (phase_ >= Phase::kCleaning) return Rejection{Code::NOT_YET, "defineTables.session", "the trial is over"};
+  if (MaybeRejection rejection = tables_.Propose(reader.getDefinitions(), now, outbox)) return rejection;
+  if (!tables_.created()) return Rejection{Code::NOT_YET, "defineTables", "not yet created on all shards"};
+  auto list = reply.initTables().initDefinitions(static_cast<uint32_t>(tables_.definitions().size()));
+  for (uint32_t i = 0; i < list.size(); ++i) tables_.definitions()[i].ToWire(list[i]);
+  return std::nullopt;
+}
+
+MaybeRejection TrialRun::OnGetWork(uint64_t session_number, uint64_t request_id, wire::Work::Builder reply, absl::Time now) {
+  Session& session = *Find(session_number);
+  if (request_id > session.work_request) {
+    session.work_request = request_id;
+    session.answer = ChooseWork(session, now);
+  } else if (request_id < session.work_request) {
+    // A late copy: its answer has come, or the worker would not have asked again.
+    FillWork(WorkAnswer{}, reply);
+    return std::nullopt;
+  }
+  FillWork(session.answer, reply);
+  return std::nullopt;
+}
+
+TrialRun::WorkAnswer TrialRun::ChooseWork(Session& session, absl::Time now) {
+  WorkAnswer answer;
+  if (phase_ == Phase::kTraining && chunks_.HeldBy(session.number) < kMaxHeldChunks) {
+    if (const auto lease = chunks_.Take(session.number, session.rank)) {
+      answer.kind = WorkAnswer::Kind::kTrain;
+      answer.train = *lease;
+      session.trained = true;
+      session.drained = false;
+      ++context_.counters.chunks_leased;
+      if (!training_started_.has_value()) training_started_ = now;
+    }
+  } else if (phase_ == Phase::kBarrier) {
+    answer.kind = WorkAnswer::Kind::kBarrier;
+  } else if (phase_ == Phase::kValidation || phase_ == Phase::kTest) {
+    if (const auto lease = evaluation_->Take(session.number)) {
+      answer.kind = WorkAnswer::Kind::kEvaluate;
+      answer.evaluate = *lease;
+      answer.evaluation = evaluation_->number();
+      answer.test = phase_ == Phase::kTest;
+    }
+  }
+  return answer;
+}
+
+void TrialRun::FillWork(const WorkAnswer& answer, wire::Work::Builder reply) {
+  switch (answer.kind) {
+    case WorkAnswer::Kind::kWait:
+      reply.setWait(static_cast<uint64_t>(absl::ToInt64Microseconds(kAskWorkAgain)));
+      return;
+    case WorkAnswer::Kind::kBarrier:
+      reply.setBarrier();
+      return;
+    case WorkAnswer::Kind::kTrain: {
+      wire::Chunk::Builder chunk = reply.initTrain();
+      chunk.setNumber(answer.train.number);
+      chunk.setEpoch(answer.train.epoch);
+      chunk.setBegin(answer.train.begin);
+      chunk.setEnd(answer.train.end);
+      chunk.setNext(answer.train.next);
+      return;
+    }
+    case WorkAnswer::Kind::kEvaluate: {
+      wire::EvaluationChunk::Builder chunk = reply.initEvaluate();
+      chunk.setEvaluation(answer.evaluation);
+      chunk.setPart(answer.test ? wire::EvaluationChunk::Part::TEST : wire::EvaluationChunk::Part::VALIDATION);
+      chunk.setChunk(answer.evaluate.chunk);
+      chunk.setBegin(answer.evaluate.begin);
+      chunk.setEnd(answer.evaluate.end);
+      return;
+    }
+  }
+}
+
+MaybeRejection TrialRun::CheckTick(wire::Tick::Reader reader) const {
+  const Session& session = *Find(reader.getSession());
+  if (!std::isfinite(reader.getLossSum())) return Rejection{Code::NOT_FINITE, "tick.lossSum", "must be a finite number"};
+  if (reader.getChunks().size() > kMaxReportedChunks) {
+    return Rejection{Code::MALFORMED, "tick.chunks",
+                     fmt::format("{} chunks; at most {}", reader.getChunks().size(), kMaxReportedChunks)};
+  }
+  for (const auto chunk : reader.getChunks()) {
+    const absl::Status status = chunks_.Check(chunk.getNumber(), chunk.getNext());
+    if (!status.ok()) return Rejection{Code::MALFORMED, "tick.chunks", std::string(status.message())};
+  }
+  if (reader.getClock() > session.clock && reader.getExamples() < session.examples) {
+    return Rejection{Code::MALFORMED, "tick.examples",
+                     fmt::format("{}; clock {} had {} already", reader.getExamples(), session.clock, session.examples)};
+  }
+  return std::nullopt;
+}
+
+MaybeRejection TrialRun::OnTick(wire::Tick::Reader reader, wire::Clocks::Builder reply, Outbox& outbox) {
+  if (MaybeRejection rejection = CheckTick(reader)) return rejection;
+  ++context_.counters.ticks;
+  Session& session = *Find(reader.getSession());
+  // A lower clock is a late copy.
+  if (reader.getClock() >= session.clock) CountTick(reader, session);
+  UpdateIdle();
+  NotifyClocks(session.number, outbox);
+  FillClocks(session, reply);
+  return std::nullopt;
+}
+
+void TrialRun::CountTick(wire::Tick::Reader reader, Session& session) {
+  std::map<uint32_t, uint64_t> added;  // by epoch
+  uint64_t total = 0;
+  for (const auto chunk : reader.getChunks()) {
+    const uint64_t examples = chunks_.Report(session.number, chunk.getNumber(), chunk.getNext());
+    added[chunks_.EpochOf(chunk.getNumber())] += examples;
+    total += examples;
+  }
+  if (total > 0) {
+    // A tick that spans two epochs gives each its share of the loss.
+    const double loss = reader.getLossSum() - session.loss_sum;
+    for (const auto& [epoch, examples] : added) {
+      losses_[epoch].sum += loss * static_cast<double>(examples) / static_cast<double>(total);
+      losses_[epoch].examples += static_cast<double>(examples);
+    }
+    losses_without_progress_ = 0;
+    context_.counters.examples += total;
+  }
+  const bool repeated = reader.getClock() == session.clock;
+  session.drained = reader.getDrained() || (repeated && session.drained);
+  session.clock = reader.getClock();
+  session.examples = std::max(session.examples, reader.getExamples());
+  session.loss_sum = reader.getLossSum();
+  clocks_.Report(session.rank, session.clock);
+}
+
+MaybeRejection TrialRun::ReadSums(wire::Evaluated::Reader reader, MetricSums* sums) const {
+  if (reader.getSums().size() > kMaxSums) {
+    return Rejection{Code::MALFORMED, "evaluated.sums", fmt::format("{} sums; at most {}", reader.getSums().size(), kMaxSums)};
+  }
+  for (const auto sum : reader.getSums()) {
+    const std::string name(sum.getName().cStr(), sum.getName().size());
+    if (name.empty()) return Rejection{Code::MALFORMED, "evaluated.sums.name", "is empty"};
+    if (!std::isfinite(sum.getSum()) || !std::isfinite(sum.getWeight()) || sum.getWeight() < 0) {
+      return Rejection{Code::NOT_FINITE, "evaluated.sums",
+                       fmt::format("{}: sum {} of weight {}; must be finite, and the weight not negative", name, sum.getSum(),
+                                   sum.getWeight())};
+    }
+    if (!sums->emplace(name, MetricSum{.sum = sum.getSum(), .weight = sum.getWeight()}).second) {
+      return Rejection{Code::MALFORMED, "evaluated.sums.name", fmt::format("{} twice", name)};
+    }
+  }
+  return std::nullopt;
+}
+
+MaybeRejection TrialRun::OnEvaluated(wire::Evaluated::Reader reader) {
+  MetricSums sums;
+  if (MaybeRejection rejection = ReadSums(reader, &sums)) return rejection;
+  const uint64_t evaluation = reader.getEvaluation();
+  if (!evaluation_.has_value() || evaluation > evaluation_->number() || evaluation < 2 * number_) {
+    return Rejection{Code::MALFORMED, "evaluated.evaluation", fmt::format("{} is none of this trial's", evaluation)};
+  }
+  if (evaluation < evaluation_->number()) return std::nullopt;  // of the one before: a late copy
+  if (reader.getChunk() >= evaluation_->total()) {
+    return Rejection{Code::MALFORMED, "evaluated.chunk", fmt::format("{} of {}", reader.getChunk(), evaluation_->total())};
+  }
+  if (reader.getExamples() != evaluation_->SizeOf(reader.getChunk())) {
+    return Rejection{Code::MALFORMED, "evaluated.examples",
+                     fmt::format("{}; the chunk has {}", reader.getExamples(), evaluation_->SizeOf(reader.getChunk()))};
+  }
+  if (evaluation_->Add(reader.getChunk(), std::move(sums))) losses_without_progress_ = 0;
+  return std::nullopt;
+}
+
+// ---------------------------------------------------------------------------------------------------------- results
+
+double TrialRun::ExamplesPerSecond(absl::Time now) const {
+  if (!training_started_.has_value()) return 0;
+  const double seconds = absl::ToDoubleSeconds(training_ended_.value_or(now) - *training_started_);
+  return seconds > 0 ? static_cast<double>(chunks_.trained_examples()) / seconds : 0;
+}
+
+TrialResult TrialRun::Result() const {
+  TrialResult result = result_;
+  for (const EpochLoss& loss : losses_) result.epoch_losses.push_back(loss.examples > 0 ? loss.sum / loss.examples : 0);
+  result.seconds = absl::ToDoubleSeconds(ended_ - started_);
+  result.examples_per_second = ExamplesPerSecond(ended_);
+  result.examples = chunks_.trained_examples();
+  return result;
+}
+
+void TrialRun::FillView(absl::Time now, Coordinator::TrialView* view) const {
+  static constexpr std::string_view kPhases[] = {"tables", "training", "training", "validation", "test", "test", "finished"};
+  view->number = number_;
+  view->phase = failed() ? "failed" : std::string(kPhases[static_cast<size_t>(phase_)]);
+  view->epoch = chunks_.epoch();
+  view->epoch_progress =
+      static_cast<double>(chunks_.EpochExamples(view->epoch)) / static_cast<double>(context_.options.train_examples);
+  view->examples_per_second = ExamplesPerSecond(now);
+  const EpochLoss& loss = losses_[view->epoch];
+  view->loss = loss.examples > 0 ? loss.sum / loss.examples : 0;
+  view->slowest_clock = clocks_.slowest();
+  view->fastest_clock = clocks_.fastest();
+  const uint64_t all = context_.options.train_examples * static_cast<uint64_t>(config_.model.epochs);
+  if (phase_ == Phase::kTraining && view->examples_per_second > 0) {
+    view->time_left = absl::Seconds(static_cast<double>(all - chunks_.trained_examples()) / view->examples_per_second);
+  }
+}
+
+}  // namespace marquee

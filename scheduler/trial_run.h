@@ -1,0 +1,154 @@
+#ifndef MARQUEE_SCHEDULER_TRIAL_RUN_H_
+#define MARQUEE_SCHEDULER_TRIAL_RUN_H_
+
+// One attempt at a trial, from its first session to its tables' end:
+//
+//     tables -> training -> barrier -> validation -> test -> cleaning -> over
+//
+// Each step waits for its own condition in Advance; a failure leads from anywhere to cleaning. The trial's workers each have a
+// session; one that is lost is closed on all shards before its chunks are leased again, and its rank is free for another
+// worker.
+//
+// Requests of workers come through the On... calls, which fill the reply's body or say why not. Knows no socket, clock or file.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "scheduler/clock_table.h"
+#include "scheduler/coordinator_context.h"
+#include "scheduler/evaluation_chunks.h"
+#include "scheduler/training_chunks.h"
+#include "scheduler/trial_tables.h"
+
+namespace marquee {
+
+class TrialRun {
+ public:
+  // `context` and `config` must outlive the run.
+  TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, absl::Time now);
+
+  // ---- workers
+  // Ranks that no worker has, to be given by AddWorker; none once the trial needs no more work.
+  std::vector<uint32_t> FreeRanks() const;
+  void AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Outbox& outbox);
+  // The worker's session ends: it died, or another process has its name.
+  void LoseWorker(const std::string& worker, absl::Time now, Outbox& outbox);
+
+  // ---- requests. Sessions must be of this run: see HasSession.
+  // False for sessions of other runs, and for those whose worker must not go on.
+  bool HasSession(uint64_t session) const { return Find(session) != nullptr; }
+  // False while the session is not yet open on all shards, or is being closed.
+  bool FillAssignment(uint64_t session, wire::TrialAssignment::Builder builder) const;
+  MaybeRejection OnDefineTables(wire::DefineTables::Reader reader, wire::Envelope::Body::Builder reply, absl::Time now,
+                                Outbox& outbox);
+  MaybeRejection OnGetWork(uint64_t session, uint64_t request_id, wire::Work::Builder reply, absl::Time now);
+  MaybeRejection OnTick(wire::Tick::Reader reader, wire::Clocks::Builder reply, Outbox& outbox);
+  MaybeRejection OnEvaluated(wire::Evaluated::Reader reader);
+  // Tells the worker the clocks once more, since messages that nobody asked for may be lost.
+  void OnHeartbeat(uint64_t session, Outbox& outbox) const;
+  // The trial cannot go on. The first reason counts.
+  void Fail(std::string reason);
+
+  // ---- progress
+  void Advance(absl::Time now, Outbox& outbox);
+  bool over() const { return phase_ == Phase::kOver; }
+  bool failed() const { return !failure_.empty(); }
+  const std::string& failure() const { return failure_; }
+  // Training and both evaluations are complete.
+  bool complete() const { return complete_; }
+  TrialResult Result() const;
+  std::set<uint64_t> sessions() const;       // of workers that were not lost
+  std::set<uint64_t> open_sessions() const;  // that may be open on shards
+  void FillView(absl::Time now, Coordinator::TrialView* view) const;
+  uint64_t number() const { return number_; }
+
+ private:
+  enum class Phase { kTables, kTraining, kBarrier, kValidation, kTest, kCleaning, kOver };
+
+  // What a getWork was answered, to be repeated if it is asked again.
+  struct WorkAnswer {
+    enum class Kind { kWait, kTrain, kBarrier, kEvaluate } kind = Kind::kWait;
+    TrainingChunks::Lease train;
+    EvaluationChunks::Lease evaluate;
+    uint64_t evaluation = 0;
+    bool test = false;
+  };
+  struct Session {
+    enum class State { kOpening, kOpen, kClosing, kClosed } state = State::kOpening;
+    uint64_t number = 0;
+    std::string worker;
+    uint32_t rank = 0;
+    BroadcastNumber broadcast = 0;  // that opens or closes it
+    bool lost = false;              // its worker is gone: its chunks are to be released
+    bool trained = false;           // has ever had a chunk
+    bool drained = false;
+    uint64_t clock = 0;
+    uint64_t examples = 0;
+    double loss_sum = 0;
+    uint64_t work_request = 0;  // the newest getWork
+    WorkAnswer answer;
+  };
+
+  const Session* Find(uint64_t session) const;  // nullptr for one whose worker must not go on
+  Session* Find(uint64_t session);
+  bool RankTaken(uint32_t rank) const;
+  bool Synchronous() const { return config_.consistency.mode == ConsistencyConfig::Mode::kSynchronous; }
+
+  // Steps of Advance; true if the phase has moved on.
+  bool Step(absl::Time now, Outbox& outbox);
+  void AdvanceSessions();
+  void FinishClosing(Session& session);
+  bool AllDrained() const;
+  void StartEvaluation(bool test);
+  void FinishEvaluation(absl::Time now);
+  void StartCleaning(absl::Time now, Outbox& outbox);
+  void Close(Session& session, absl::Time now, Outbox& outbox);
+  void UpdateIdle();
+  // Tells workers of clocks that they wait for. One of them, whose reply says it, may be left out.
+  void NotifyClocks(uint64_t left_out, Outbox& outbox);
+  void SendClocks(const Session& session, Outbox& outbox) const;
+
+  WorkAnswer ChooseWork(Session& session, absl::Time now);
+  static void FillWork(const WorkAnswer& answer, wire::Work::Builder reply);
+  void FillClocks(const Session& session, wire::Clocks::Builder builder) const;
+  MaybeRejection CheckTick(wire::Tick::Reader reader) const;
+  void CountTick(wire::Tick::Reader reader, Session& session);
+  MaybeRejection ReadSums(wire::Evaluated::Reader reader, MetricSums* sums) const;
+  double ExamplesPerSecond(absl::Time now) const;
+
+  CoordinatorContext& context_;
+  const TrialConfig& config_;
+  const std::string spec_;
+  const uint64_t number_;
+  const absl::Time started_;
+
+  Phase phase_ = Phase::kTables;
+  std::string failure_;
+  bool complete_ = false;
+  std::map<uint64_t, Session> sessions_;
+  TrialTables tables_;
+  TrainingChunks chunks_;
+  ClockTable clocks_;
+  uint64_t told_changes_ = 0;  // of clocks_, when workers were last told
+  int losses_without_progress_ = 0;
+
+  std::optional<EvaluationChunks> evaluation_;
+  struct EpochLoss {
+    double sum = 0;
+    double examples = 0;
+  };
+  std::vector<EpochLoss> losses_;
+  std::optional<absl::Time> training_started_;
+  std::optional<absl::Time> training_ended_;
+  absl::Time ended_;
+  TrialResult result_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_TRIAL_RUN_H_
