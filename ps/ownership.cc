@@ -19,8 +19,9 @@ MaybeRefusal Ownership::Install(View view, ShardIndex self, std::vector<Partitio
     return Refusal{ErrorCode::CONFLICT, "installView", fmt::format("another view of number {} is installed", view.number)};
   }
   if (view_.number != 0 && view.cluster_id != view_.cluster_id) {
-    return Refusal{ErrorCode::CONFLICT, "installView.clusterId",
-                   fmt::format("{:x}; this shard serves cluster {:x}", view.cluster_id, view_.cluster_id)};
+    return Refusal{
+        ErrorCode::NOT_YET, "installView.clusterId",
+        fmt::format("{:x}; this shard serves cluster {:x} until its server starts over", view.cluster_id, view_.cluster_id)};
   }
   if (view_.number != 0 && view.partitions() != view_.partitions()) {
     return Refusal{ErrorCode::CONFLICT, "installView.primaries",

@@ -16,8 +16,9 @@ class Ownership {
   const View& view() const { return view_; }  // number 0: none yet
 
   // Takes a newer view in which this shard has the index `self`; the same one again is fine. Refuses an older one
-  // (staleView), and one of another cluster, with another number of partitions, or with the same number and another content
-  // (conflict). `lost` receives the partitions whose rows are void here: those owned before that were another's since.
+  // (staleView), one with another number of partitions or with the same number and another content (conflict), and one of
+  // another cluster (notYet: the server hears of it from the scheduler as well, and starts over). `lost` receives the
+  // partitions whose rows are void here: those owned before that were another's since.
   MaybeRefusal Install(View view, ShardIndex self, std::vector<PartitionNumber>* lost);
 
   // The oldest message view that is good for each partition; kNotOwned where it is another shard's.

@@ -1,0 +1,165 @@
+// The `ps` program: one server with its shards. It registers with the scheduler, which tells the shards everything else.
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/cluster_config.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/program.h"
+#include "common/transport.h"
+#include "common/transport_metrics.h"
+#include "common/version.h"
+#include "ps/server_link.h"
+#include "ps/shard_thread.h"
+
+namespace marquee {
+namespace {
+
+constexpr absl::Duration kLongestWait = absl::Milliseconds(200);  // a signal may come to any thread
+constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+
+struct Flags {
+  std::string cluster;
+  std::string name;
+  std::string scheduler;
+  double orphan_seconds = 60;
+};
+
+absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+// The shards of one incarnation of this server, and its talk with the scheduler.
+class Server {
+ public:
+  Server(const ServerPlace& place, TransportOptions options, Metrics& metrics)
+      : place_(place), options_(std::move(options)), metrics_(metrics), transport_metrics_(metrics) {}
+
+  absl::Status Start(const std::string& metrics_endpoint, const std::string& scheduler);
+  // Until the program is to stop (OK), the scheduler refuses this server or is silent for too long, or is another cluster's.
+  absl::Status Run(absl::Duration orphan_after);
+  bool cluster_changed() const { return link_->cluster_changed(); }
+
+ private:
+  absl::Status StartShards(const Identity& self);
+  void UpdateMetrics(absl::Time now, absl::Time last_heard);
+
+  const ServerPlace& place_;
+  const TransportOptions options_;
+  Metrics& metrics_;
+  TransportContext context_;
+  std::vector<std::unique_ptr<ShardThread>> shards_;
+  std::unique_ptr<Transport> transport_;  // to the scheduler
+  std::unique_ptr<ServerLink> link_;
+  TransportMetrics transport_metrics_;
+  absl::Time next_update_ = absl::InfinitePast();
+};
+
+absl::Status Server::StartShards(const Identity& self) {
+  const ShardOptions shard_options{.max_reply_bytes = options_.max_message_bytes};
+  for (uint32_t i = 0; i < place_.shards; ++i) {
+    const uint32_t port = place_.port == 0 ? 0 : place_.port + i;
+    absl::StatusOr<std::unique_ptr<ShardThread>> shard = ShardThread::Start(
+        context_, self, options_, shard_options, TcpEndpoint(place_.host, static_cast<uint16_t>(port)), i, metrics_);
+    if (!shard.ok()) return shard.status();
+    shards_.push_back(*std::move(shard));
+    LogInfo("shard listens", {{"shard", i}, {"endpoint", shards_.back()->endpoint()}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Start(const std::string& metrics_endpoint, const std::string& scheduler) {
+  const Identity self{.name = place_.name, .incarnation = NewIncarnation()};
+  if (absl::Status status = StartShards(self); !status.ok()) return status;
+  absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(context_, self, options_);
+  if (!transport.ok()) return transport.status();
+  transport_ = *std::move(transport);
+  ServerRegistration registration{.host = place_.host,
+                                  .process_id = static_cast<uint32_t>(getpid()),
+                                  .endpoints = {},
+                                  .metrics_endpoint = metrics_endpoint};
+  for (const auto& shard : shards_) registration.endpoints.push_back(shard->endpoint());
+  link_ = std::make_unique<ServerLink>(self, std::move(registration), scheduler);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Run(absl::Duration orphan_after) {
+  const absl::Time started = SteadyNow();
+  bool registered = false;
+  while (!StopRequested() && link_->status().ok() && !link_->cluster_changed()) {
+    const absl::Duration wait = std::clamp(link_->next_timer() - SteadyNow(), absl::ZeroDuration(), kLongestWait);
+    transport_->Receive(wait, [&](const Message& message) { link_->OnMessage(message, SteadyNow(), *transport_); });
+    link_->OnTimer(SteadyNow(), *transport_);
+    if (link_->registered() != registered) {
+      registered = link_->registered();
+      LogInfo(registered ? "registered" : "the scheduler does not know this server any more: registers again");
+    }
+    const absl::Time last_heard = std::max(started, link_->last_heard());
+    UpdateMetrics(SteadyNow(), last_heard);
+    if (SteadyNow() - last_heard > orphan_after) {
+      return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
+    }
+  }
+  return link_->status();
+}
+
+void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
+  if (now < next_update_) return;
+  next_update_ = now + kMetricsInterval;
+  transport_metrics_.Update(*transport_);
+  metrics_.Get(metric::kSchedulerSilence).Set(absl::ToDoubleSeconds(now - last_heard));
+}
+
+absl::Status RunProgram(const Flags& flags) {
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  if (!config.ok()) return config.status();
+  const ServerPlace* const place = config->server(flags.name);
+  if (place == nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: no server of the name '{}' under cluster.servers", flags.cluster, flags.name));
+  }
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, SecurityRole::kServer);
+  if (!options.ok()) return options.status();
+  LogInfo("starts", {{"version", Version()}, {"shards", place->shards}});
+
+  Metrics metrics(kServer);
+  const absl::StatusOr<std::string> metrics_endpoint = metrics.Serve(place->host, place->metrics_port);
+  if (!metrics_endpoint.ok()) return metrics_endpoint.status();
+  const std::string scheduler =
+      flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
+
+  while (!StopRequested()) {
+    Server server(*place, *options, metrics);
+    if (absl::Status status = server.Start(*metrics_endpoint, scheduler); !status.ok()) return status;
+    const absl::Status status = server.Run(absl::Seconds(flags.orphan_seconds));
+    if (!status.ok() || !server.cluster_changed()) return status;
+    LogWarning("the scheduler is another cluster's than before: starts over, empty");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace marquee
+
+int main(int argc, char** argv) {
+  marquee::KeepLargeBlocks();
+  marquee::StopRequested();
+  marquee::Flags flags;
+  CLI::App app{"Serves the rows of its partitions: one server of a cluster, with one or more shards.", "ps"};
+  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
+  app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
+  app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  marquee::StartLog("server/" + flags.name);
+  if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);
+  return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();
+}

@@ -1,0 +1,58 @@
+#include "ps/shard_thread.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "ps/shard_metrics.h"
+
+namespace marquee {
+namespace {
+
+constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+
+absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ShardThread>> ShardThread::Start(TransportContext& context, const Identity& self,
+                                                                TransportOptions transport_options, ShardOptions shard_options,
+                                                                const std::string& endpoint, uint32_t index, Metrics& metrics) {
+  absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(context, self, std::move(transport_options));
+  if (!transport.ok()) return transport.status();
+  absl::StatusOr<std::string> listening = (*transport)->Listen(endpoint);
+  if (!listening.ok()) return listening.status();
+
+  std::unique_ptr<ShardThread> shard(new ShardThread());
+  shard->transport_ = *std::move(transport);
+  shard->endpoint_ = *std::move(listening);
+  shard->thread_ = std::thread(
+      [thread = shard.get(), self, shard_options, index, &metrics] { thread->Run(self, shard_options, index, metrics); });
+  return shard;
+}
+
+ShardThread::~ShardThread() {
+  if (!thread_.joinable()) return;
+  stop_ = true;
+  transport_->Wake();
+  thread_.join();
+}
+
+void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index, Metrics& metrics) {
+  Shard shard(self, options);
+  ShardMetrics shard_metrics(metrics, index);
+  absl::Time next_update = absl::InfinitePast();
+  while (!stop_) {
+    transport_->Receive(kMetricsInterval, [&](const Message& message) {
+      const absl::Time begin = SteadyNow();
+      shard.OnMessage(message, begin, *transport_);
+      shard_metrics.Handled(message.envelope().getBody().which(), SteadyNow() - begin);
+    });
+    const absl::Time now = SteadyNow();
+    if (now < next_update) continue;
+    shard_metrics.Update(shard, *transport_);
+    next_update = now + kMetricsInterval;
+  }
+}
+
+}  // namespace marquee

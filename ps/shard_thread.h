@@ -1,0 +1,42 @@
+#ifndef MARQUEE_PS_SHARD_THREAD_H_
+#define MARQUEE_PS_SHARD_THREAD_H_
+
+// A Shard with a socket and a thread of its own. Not thread-safe: for its owner's thread alone.
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "common/metrics.h"
+#include "common/transport.h"
+#include "ps/shard.h"
+
+namespace marquee {
+
+class ShardThread {
+ public:
+  // Listens on `endpoint` and begins to answer. `index` is the shard's in its server. Context and metrics must outlive it.
+  static absl::StatusOr<std::unique_ptr<ShardThread>> Start(TransportContext& context, const Identity& self,
+                                                            TransportOptions transport_options, ShardOptions shard_options,
+                                                            const std::string& endpoint, uint32_t index, Metrics& metrics);
+  // Stops answering, and waits for that.
+  ~ShardThread();
+
+  // As others must write it, with the port in use.
+  const std::string& endpoint() const { return endpoint_; }
+
+ private:
+  ShardThread() = default;
+  void Run(const Identity& self, ShardOptions options, uint32_t index, Metrics& metrics);
+
+  std::unique_ptr<Transport> transport_;  // the thread's, once it runs; only Wake is called from outside
+  std::string endpoint_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_PS_SHARD_THREAD_H_
