@@ -73,7 +73,7 @@ TEST_F(ServerLinkTest, RegistersWithWhatItIs) {
   const OutgoingMessagePtr request = Sent();
   EXPECT_EQ(request->envelope().getIncarnation(), 11U);
   ASSERT_TRUE(request->envelope().getBody().isRegister());
-  const auto body = request->envelope().getBody().getRegister();
+  const wire::Register::Reader body = request->envelope().getBody().getRegister().asReader();
   EXPECT_EQ(body.getRole(), wire::Register::Role::SERVER);
   EXPECT_EQ(std::string(body.getName().cStr()), "s0");
   EXPECT_EQ(std::string(body.getHost().cStr()), "h");
