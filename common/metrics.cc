@@ -1,14 +1,20 @@
 #include "common/metrics.h"
 
 #include <fmt/format.h>
+#include <netdb.h>
 #include <prometheus/exposer.h>
 #include <prometheus/family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -109,10 +115,26 @@ class Families {
   std::map<const MetricInfo*, prometheus::Family<T>*> families_;  // not changed after the constructor of Metrics
 };
 
+// Opens and closes a connection.
+void Knock(const std::string& host, int port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), fmt::format("{}", port).c_str(), &hints, &found) != 0) return;
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0) {
+    [[maybe_unused]] const int ignored = connect(fd, found->ai_addr, found->ai_addrlen);
+    close(fd);
+  }
+  freeaddrinfo(found);
+}
+
 }  // namespace
 
 struct Metrics::State {
+  ~State() { StopServing(); }
   void Add(const MetricInfo& info);
+  void StopServing();
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<ProcessMetrics> process = std::make_shared<ProcessMetrics>();
@@ -120,7 +142,24 @@ struct Metrics::State {
   Families<prometheus::Gauge> gauges;
   Families<prometheus::Histogram> histograms;
   std::unique_ptr<prometheus::Exposer> exposer;
+  std::string host;
 };
+
+// The web server looks whether it shall stop when a connection comes, else every two seconds: too long for a process to end.
+void Metrics::State::StopServing() {
+  if (exposer == nullptr) return;
+  const int port = exposer->GetListeningPorts().front();
+  std::atomic<bool> stopped = false;
+  std::thread knocker([&] {
+    while (!stopped) {
+      Knock(host, port);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+  exposer.reset();
+  stopped = true;
+  knocker.join();
+}
 
 void Metrics::State::Add(const MetricInfo& info) {
   const auto add = [&](auto& families) {
@@ -166,6 +205,7 @@ absl::StatusOr<std::string> Metrics::Serve(const std::string& host, uint16_t por
     const std::vector<int> ports = exposer->GetListeningPorts();
     if (ports.empty()) return absl::UnavailableError(fmt::format("cannot serve metrics on {}", wanted));
     state_->exposer = std::move(exposer);
+    state_->host = host;
     return fmt::format("{}:{}", host, ports.front());
   } catch (const std::exception& error) {
     return absl::UnavailableError(fmt::format("cannot serve metrics on {}: {}", wanted, error.what()));

@@ -59,8 +59,8 @@ void View::ToWire(wire::View::Builder builder) const {
   for (uint32_t i = 0; i < shards.size(); ++i) shard_list.set(i, shards[i].c_str());
   auto primary_list = builder.initPrimaries(partitions());
   for (uint32_t i = 0; i < partitions(); ++i) primary_list.set(i, primaries[i]);
-  auto changed_list = builder.initChanged(partitions());
-  for (uint32_t i = 0; i < partitions(); ++i) changed_list.set(i, changed[i]);
+  auto changed_list = builder.initChanged(static_cast<uint32_t>(changed.size()));
+  for (uint32_t i = 0; i < changed.size(); ++i) changed_list.set(i, changed[i]);
 }
 
 View MakeEvenView(uint64_t number, uint64_t cluster_id, std::vector<std::string> shards, uint32_t partitions) {
