@@ -1,0 +1,187 @@
+// How fast rows are pulled and pushed: unique random rows out of a table under Adagrad, over tcp loopback, one operation at a
+// time (a pull, then a push) and pipelined (several of both under way). Servers are processes of their own with one shard each.
+//
+// `ratio_to_limit` compares with bench/bare_rig.h, measured in turns with it in the same run.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bench/bare_rig.h"
+#include "bench/cluster_rig.h"
+#include "common/program.h"
+
+namespace marquee {
+
+double NowMicros() {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+namespace {
+
+constexpr size_t kBatches = 64;
+constexpr int kPipelineDepth = 8;
+
+struct Flags {
+  uint64_t table_rows = 2'000'000;
+  uint32_t rows = 4000;
+  std::vector<uint32_t> dims = {16, 64};
+  std::vector<uint32_t> servers = {1, 2};
+  int rounds = 7;
+  double round_seconds = 0.5;
+  bool json = false;
+  std::string serve;  // set in server processes
+  uint32_t serve_dim = 0;
+};
+
+struct Measured {
+  double rate = 0;   // median of the rounds' row operations per second
+  Rig::Times times;  // of all rounds, sorted
+};
+
+Workload MakeWorkload(const Flags& flags, uint32_t dim, uint32_t servers) {
+  Workload workload{.table_rows = flags.table_rows,
+                    .batch_rows = flags.rows,
+                    .dim = dim,
+                    .servers = servers,
+                    .batches = {},
+                    .gradients = std::vector<float>(size_t{flags.rows} * dim, 0.01F)};
+  std::mt19937_64 random(1);
+  for (size_t b = 0; b < kBatches; ++b) {
+    std::set<uint64_t> unique;
+    while (unique.size() < flags.rows) unique.insert(random() % flags.table_rows);
+    std::vector<uint64_t>& batch = workload.batches.emplace_back(unique.begin(), unique.end());
+    std::shuffle(batch.begin(), batch.end(), random);
+  }
+  return workload;
+}
+
+// Operations per second, over about `seconds`, with up to `depth` under way. A depth of 1 is one at a time.
+double RunRound(Rig& rig, double seconds, int depth) {
+  const double begin = NowMicros();
+  const double end = begin + seconds * 1e6;
+  int under_way = 0;
+  uint64_t started = 0;
+  uint64_t finished = 0;
+  while (NowMicros() < end) {
+    for (; under_way < depth; ++under_way, ++started) {
+      rig.Start(started % 2 == 0 ? Rig::Operation::kPull : Rig::Operation::kPush, started / 2 % kBatches);
+    }
+    const int done = rig.Pump();
+    under_way -= done;
+    finished += done;
+  }
+  const double rate = static_cast<double>(finished) / (NowMicros() - begin) * 1e6;
+  while (under_way > 0) under_way -= rig.Pump();
+  return rate;
+}
+
+// Rounds in turns, so that what else the machine does hits all rigs alike. The first round of each warms up.
+std::vector<Measured> Measure(const Flags& flags, const std::vector<Rig*>& rigs, int depth) {
+  std::vector<std::vector<double>> rates(rigs.size());
+  for (int round = 0; round <= flags.rounds; ++round) {
+    for (size_t r = 0; r < rigs.size(); ++r) {
+      const double rate = RunRound(*rigs[r], flags.round_seconds, depth);
+      if (round == 0) {
+        rigs[r]->times = {};
+      } else {
+        rates[r].push_back(rate * flags.rows);
+      }
+    }
+  }
+  std::vector<Measured> measured(rigs.size());
+  for (size_t r = 0; r < rigs.size(); ++r) {
+    std::sort(rates[r].begin(), rates[r].end());
+    measured[r] = {.rate = rates[r][rates[r].size() / 2], .times = std::exchange(rigs[r]->times, {})};
+    std::sort(measured[r].times.pulls.begin(), measured[r].times.pulls.end());
+    std::sort(measured[r].times.pushes.begin(), measured[r].times.pushes.end());
+  }
+  return measured;
+}
+
+double Quantile(const std::vector<double>& sorted, double q) {
+  return sorted.empty() ? 0 : sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))];
+}
+
+nlohmann::json ResultOf(const Flags& flags, uint32_t dim, uint32_t servers, int depth, const Measured& ours,
+                        const Measured& limit) {
+  return {{"rows", flags.rows},
+          {"table_rows", flags.table_rows},
+          {"dim", dim},
+          {"servers", servers},
+          {"mode", depth == 1 ? "sync" : "pipelined"},
+          {"row_ops_per_second", ours.rate},
+          {"pull_p50_us", Quantile(ours.times.pulls, 0.5)},
+          {"pull_p99_us", Quantile(ours.times.pulls, 0.99)},
+          {"push_p50_us", Quantile(ours.times.pushes, 0.5)},
+          {"push_p99_us", Quantile(ours.times.pushes, 0.99)},
+          {"limit_row_ops_per_second", limit.rate},
+          {"limit_pull_p50_us", Quantile(limit.times.pulls, 0.5)},
+          {"limit_push_p50_us", Quantile(limit.times.pushes, 0.5)},
+          {"ratio_to_limit", ours.rate / limit.rate}};
+}
+
+void PrintRow(const nlohmann::json& result) {
+  std::printf("%4u %8u %-10s %8.2f %8.0f %8.0f %8.0f %8.0f %8.2f %6.2f\n", result["dim"].get<uint32_t>(),
+              result["servers"].get<uint32_t>(), result["mode"].get<std::string>().c_str(),
+              result["row_ops_per_second"].get<double>() / 1e6, result["pull_p50_us"].get<double>(),
+              result["pull_p99_us"].get<double>(), result["push_p50_us"].get<double>(), result["push_p99_us"].get<double>(),
+              result["limit_row_ops_per_second"].get<double>() / 1e6, result["ratio_to_limit"].get<double>());
+  std::fflush(stdout);
+}
+
+absl::Status RunAll(const Flags& flags) {
+  nlohmann::json results = nlohmann::json::array();
+  if (!flags.json) {
+    std::printf("%u rows out of %lu in each operation; rates in millions of rows per second, times in microseconds\n",
+                flags.rows, flags.table_rows);
+    std::printf(" dim  servers mode           rate pull p50      p99 push p50      p99    limit  ratio\n");
+  }
+  for (const uint32_t dim : flags.dims) {
+    for (const uint32_t servers : flags.servers) {
+      const Workload workload = MakeWorkload(flags, dim, servers);
+      const auto ours = StartClusterRig(workload);
+      if (!ours.ok()) return ours.status();
+      const auto limit = StartBareRig(workload);
+      if (!limit.ok()) return limit.status();
+      for (const int depth : {1, kPipelineDepth}) {
+        const std::vector<Measured> measured = Measure(flags, {ours->get(), limit->get()}, depth);
+        results.push_back(ResultOf(flags, dim, servers, depth, measured[0], measured[1]));
+        if (!flags.json) PrintRow(results.back());
+      }
+    }
+  }
+  if (flags.json) std::printf("%s\n", results.dump(1).c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace marquee
+
+int main(int argc, char** argv) {
+  marquee::KeepLargeBlocks();
+  marquee::Flags flags;
+  CLI::App app{"Measures pulls and pushes through shards, and the limit set by ZeroMQ and memory.", "ps_bench"};
+  app.add_option("--table-rows", flags.table_rows, "Rows in the table")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--rows", flags.rows, "Unique rows in each pull and push")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--dims", flags.dims, "Weights in a row")->delimiter(',')->capture_default_str();
+  app.add_option("--servers", flags.servers, "Numbers of servers")->delimiter(',')->capture_default_str();
+  app.add_option("--rounds", flags.rounds, "Rounds of each measurement; the median counts")->capture_default_str();
+  app.add_option("--round-seconds", flags.round_seconds, "Length of a round")->capture_default_str();
+  app.add_flag("--json", flags.json, "A JSON list");
+  app.add_option("--serve", flags.serve)->group("");
+  app.add_option("--serve-dim", flags.serve_dim)->group("");
+  CLI11_PARSE(app, argc, argv);
+  if (flags.serve == "shard") return marquee::ServeShard();
+  if (flags.serve == "bare") return marquee::ServeBare(flags.table_rows, flags.serve_dim);
+  const absl::Status status = marquee::RunAll(flags);
+  return status.ok() ? 0 : marquee::Fail("ps_bench", status);
+}
