@@ -8,12 +8,11 @@
 namespace marquee {
 
 inline constexpr uint64_t kDataFileMagic = 0x415441442d51524dU;  // "MRQ-DATA" in little-endian bytes
-inline constexpr uint32_t kDataFileVersion = 1;
+inline constexpr uint64_t kDataFileVersion = 1;
 
 struct DataFileHeader {
   uint64_t magic = kDataFileMagic;
-  uint32_t version = kDataFileVersion;
-  uint32_t reserved = 0;
+  uint64_t version = kDataFileVersion;
   uint64_t content_bytes = 0;  // of what follows: whole words
   uint64_t checksum = 0;       // XXH3 of what follows
 };

@@ -123,7 +123,7 @@ class ColumnReader {
     report.Reason(table_.nulls(), "are empty: null");
     if (schema_.level == Column::Level::kInteraction) return;
     report.Reason(
-        conflicts_, "rows have another value than the first row of the same user or item: the first one counts",
+        conflicts_, "rows say otherwise than the first row of the same user or item, which counts",
         first_conflict_ == 0 ? std::vector<std::string>() : std::vector<std::string>{fmt::format("line {}", first_conflict_)});
   }
 

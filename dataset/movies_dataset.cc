@@ -15,14 +15,14 @@ namespace {
 
 using Fields = std::vector<std::string_view>;
 
-// Things of one kind that were found, with examples for the report.
+// Things of one kind that were found, with the first ones as examples for the report.
 struct Tally {
   uint64_t count = 0;
   std::vector<std::string> examples;
 
   void Add(std::string example) {
-    ++count;
-    examples.push_back(std::move(example));
+    constexpr size_t kKept = 10;
+    if (count++ < kKept) examples.push_back(std::move(example));
   }
 };
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <limits>
 
 #include "dataset/text_file.h"
@@ -16,12 +15,8 @@ void Report::Step(std::string_view what, uint64_t count, std::string_view unit) 
 }
 
 void Report::Reason(uint64_t count, std::string_view why, const std::vector<std::string>& examples) {
-  constexpr size_t kShown = 10;
   std::string text = fmt::format("    {} {}", WithThousands(count), why);
-  if (!examples.empty()) {
-    const auto end = examples.begin() + static_cast<ptrdiff_t>(std::min(kShown, examples.size()));
-    text += fmt::format(": {}{}", fmt::join(examples.begin(), end, ", "), count > kShown ? " ..." : "");
-  }
+  if (!examples.empty()) text += fmt::format(": {}{}", fmt::join(examples, ", "), count > examples.size() ? " ..." : "");
   lines_.push_back({step_, std::string(why), count, std::move(text)});
 }
 

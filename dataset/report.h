@@ -15,8 +15,8 @@ class Report {
  public:
   // "ratings.dat: 1,000,209 ratings"
   void Step(std::string_view what, uint64_t count, std::string_view unit);
-  // Below a step: "23 are not in links.csv: 1294, 3366, 1205 ...". Up to ten examples are shown. A count of 0 is printed too,
-  // so that a reader sees that it was looked at.
+  // Below a step: "23 are not in links.csv: 1294, 3366, 1205 ...", with dots where there are more than the examples. A count of
+  // 0 is printed too, so that a reader sees that it was looked at.
   void Reason(uint64_t count, std::string_view why, const std::vector<std::string>& examples = {});
   void Note(std::string_view text);
 
