@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include <exception>
+#include <utility>
+
 #include "absl/status/status.h"
 #include "worker/models/ranking.h"
 #include "worker/models/two_tower.h"
@@ -18,6 +21,44 @@ absl::StatusOr<torch::Device> FindDevice(const std::string& name) {
   return absl::InvalidArgumentError(fmt::format("device: {}; must be cpu, cuda or auto", name));
 }
 
+// LibTorch throws: when a GPU's memory is full, or where a BLAS is missing. Here that ends, and becomes an error of the trial.
+template <typename Result, typename Function>
+Result Caught(Function&& function) {
+  try {
+    return std::forward<Function>(function)();
+  } catch (const c10::Error& error) {
+    return absl::InternalError(fmt::format("LibTorch: {}", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(fmt::format("LibTorch: {}", error.what()));
+  }
+}
+
+class CatchingModel : public Model {
+ public:
+  explicit CatchingModel(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+
+  const std::vector<TableDefinition>& tables() const override { return model_->tables(); }
+  absl::StatusOr<std::unique_ptr<Step>> Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step) override {
+    return model_->Plan(examples, epoch, step);
+  }
+  absl::StatusOr<double> Compute(Step& step) override {
+    return Caught<absl::StatusOr<double>>([&] { return model_->Compute(step); });
+  }
+  absl::StatusOr<std::unique_ptr<Step>> PlanEvaluation() override { return model_->PlanEvaluation(); }
+  absl::Status BeginEvaluation(Step& filled, bool test) override {
+    return Caught<absl::Status>([&] { return model_->BeginEvaluation(filled, test); });
+  }
+  absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override {
+    return model_->PlanEvaluationChunk(examples);
+  }
+  absl::StatusOr<MetricSums> Evaluate(Step& filled) override {
+    return Caught<absl::StatusOr<MetricSums>>([&] { return model_->Evaluate(filled); });
+  }
+
+ private:
+  std::unique_ptr<Model> model_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> MakeModel(const TrialConfig& config, const Dataset& data, const Split& split,
@@ -30,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Model>> MakeModel(const TrialConfig& config, cons
   if (!model.ok()) {
     return absl::Status(model.status().code(), fmt::format("model.{}", std::string(model.status().message())));
   }
-  return model;
+  return std::make_unique<CatchingModel>(*std::move(model));
 }
 
 }  // namespace marquee

@@ -15,7 +15,7 @@ namespace marquee {
 namespace {
 
 // Examples that go through the tower at once on the CPU: their activations stay in a second-level cache.
-constexpr size_t kBlock = 1024;
+constexpr size_t kBlock = 512;
 
 struct RankingStep : Step {
   TowerInputs tower;

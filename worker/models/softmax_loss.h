@@ -15,6 +15,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
+
 namespace marquee {
 
 // Examples grouped by query: those of query q have the candidates positives[offsets[q]] .. positives[offsets[q + 1] - 1].
@@ -24,6 +26,10 @@ struct SoftmaxExamples {
   std::vector<float> counts;        // by candidate: how often it stands among the classes; at least 1
   std::vector<float> bias;          // by candidate, added to its score; empty: none
 };
+
+// Groups examples by query: sets `offsets` and `positives` from each example's query, of `queries`, and candidate.
+void GroupByQuery(absl::Span<const uint32_t> query_of, absl::Span<const uint32_t> candidate_of, size_t queries,
+                  SoftmaxExamples& examples);
 
 struct SoftmaxOptions {
   double temperature = 1.0;

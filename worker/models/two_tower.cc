@@ -41,16 +41,6 @@ struct TwoTowerStep : Step {
   DropoutKey dropout;
 };
 
-// Sorts examples by query: sets offsets and positives.
-void GroupByQuery(const Queries& queries, absl::Span<const uint32_t> candidate_of, SoftmaxExamples& softmax) {
-  softmax.offsets.assign(queries.users.size() + 1, 0);
-  for (const uint32_t query : queries.of_example) ++softmax.offsets[query + 1];
-  std::partial_sum(softmax.offsets.begin(), softmax.offsets.end(), softmax.offsets.begin());
-  std::vector<uint32_t> next(softmax.offsets.begin(), softmax.offsets.end() - 1);
-  softmax.positives.resize(candidate_of.size());
-  for (size_t i = 0; i < candidate_of.size(); ++i) softmax.positives[next[queries.of_example[i]]++] = candidate_of[i];
-}
-
 class TwoTower : public Model {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Make(const TrialConfig& config, const Dataset& data, const Split& split,
@@ -232,7 +222,7 @@ absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> 
   if (!logq_.empty()) {
     for (const uint32_t item : items) step->softmax.bias.push_back(-logq_[item]);
   }
-  GroupByQuery(queries, candidate_of, step->softmax);
+  GroupByQuery(queries.of_example, candidate_of, queries.users.size(), step->softmax);
 
   const LearningRates::Rates rates = rates_.At(epoch, step_number);
   step->query = query_.Plan(queries.entities(), rates.embedding, *step);
@@ -300,7 +290,7 @@ absl::StatusOr<std::unique_ptr<Step>> TwoTower::PlanEvaluationChunk(absl::Span<c
   const Queries queries = QueriesOf(examples);
   std::vector<uint32_t> targets;
   for (const uint32_t example : examples) targets.push_back(data_.item_of()[example]);
-  GroupByQuery(queries, targets, step->softmax);
+  GroupByQuery(queries.of_example, targets, queries.users.size(), step->softmax);
   step->query = query_.Plan(queries.entities(), 0, *step);
   step->users = queries.users;
   return step;
