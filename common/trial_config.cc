@@ -233,11 +233,11 @@ void CheckTrialName(ConfigSection& section, std::string_view key, std::string_vi
   if (!good) section.Refuse(key, fmt::format("must be 1 to {} letters, digits, and any of '._-=+,'", kMaxNameLength));
 }
 
-void ReadSplit(ConfigSection section, SplitConfig* split) {
-  section.Read("split", &split->name, ConfigWords<std::string>{{"random", "random"}});
+void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view name_key, std::string_view seed_key) {
+  section.Read(name_key, &split->name, ConfigWords<std::string>{{"random", "random"}});
   section.Read("test", &split->test, 0.0, 1.0, Ends::kBelowMax);
   section.Read("validation", &split->validation, 0.0, 1.0, Ends::kBelowMax);
-  section.Read("split_seed", &split->seed, uint64_t{0});
+  section.Read(seed_key, &split->seed, uint64_t{0});
   section.Finish();
 }
 

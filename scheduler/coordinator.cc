@@ -50,6 +50,7 @@ class Coordinator::Impl {
   absl::Time next_timer() const { return std::min(context_.members.next_expiry(), context_.shards.next_timer()); }
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
   bool done() const;
+  bool dismissed() const;
   const absl::Status& status() const { return context_.status; }
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
@@ -70,7 +71,7 @@ class Coordinator::Impl {
   MaybeRejection HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
   MaybeRejection HandleFromMember(MemberRecord& member, const Message& message, Body::Builder reply, absl::Time now,
                                   Outbox& outbox);
-  MaybeRejection HandleHeartbeat(const MemberRecord& member, Body::Builder reply, Outbox& outbox);
+  MaybeRejection HandleHeartbeat(MemberRecord& member, Body::Builder reply, Outbox& outbox);
   MaybeRejection HandleGetView(Body::Builder reply) const;
   void HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply);
   MaybeRejection HandleGetWork(const Message& message, Body::Builder reply, absl::Time now);
@@ -151,7 +152,8 @@ void Coordinator::Impl::OnMessage(const Message& message, absl::Time now, Outbox
   if (!parsed.ok()) rejection = Rejection{Code::MALFORMED, "message", std::string(parsed.message())};
   if (!context_.status.ok()) return;  // what the answer relies on may not be saved
   if (rejection.has_value()) {
-    if (rejection->code != Code::NOT_YET) ++context_.counters.rejected[std::string(ErrorCodeName(rejection->code))];
+    if (rejection->code != Code::NOT_YET && rejection->code != Code::CANCELLED)
+      ++context_.counters.rejected[std::string(ErrorCodeName(rejection->code))];
     reply = NewError(context_.self, context_.view.number, message, rejection->code, rejection->field, rejection->message);
   }
   if (answered) outbox.Send(message.from(), std::move(reply));
@@ -224,8 +226,12 @@ MaybeRejection Coordinator::Impl::HandleFromMember(MemberRecord& member, const M
   }
 }
 
-MaybeRejection Coordinator::Impl::HandleHeartbeat(const MemberRecord& member, Body::Builder reply, Outbox& outbox) {
+MaybeRejection Coordinator::Impl::HandleHeartbeat(MemberRecord& member, Body::Builder reply, Outbox& outbox) {
   ++context_.counters.heartbeats;
+  if (member.server && done()) {
+    member.dismissed = true;
+    return Rejection{Code::CANCELLED, "heartbeat", "the sweep is over"};
+  }
   reply.initHeartbeatReply().setView(context_.view.number);
   if (const TrialRun* run = RunOf(member.session)) run->OnHeartbeat(member.session, outbox);
   return std::nullopt;
@@ -238,7 +244,10 @@ MaybeRejection Coordinator::Impl::HandleGetView(Body::Builder reply) const {
 }
 
 void Coordinator::Impl::HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply) {
-  if (done()) return reply.setShutdown();
+  if (done()) {
+    member.dismissed = true;
+    return reply.setShutdown();
+  }
   if (!member.server && member.session == 0) member.wants_session = true;
   const TrialRun* run = RunOf(member.session);
   // An assignment is given again until the worker has it, as long as its session is open.
@@ -376,6 +385,12 @@ bool Coordinator::Impl::done() const {
   });
 }
 
+bool Coordinator::Impl::dismissed() const {
+  const auto& members = context_.members.all();
+  return done() && std::all_of(members.begin(), members.end(),
+                               [](const auto& entry) { return !entry.second.alive || entry.second.dismissed; });
+}
+
 std::vector<Coordinator::Member> Coordinator::Impl::members() const {
   std::vector<Member> list;
   for (const auto& [name, record] : context_.members.all()) {
@@ -384,7 +399,8 @@ std::vector<Coordinator::Member> Coordinator::Impl::members() const {
                           .alive = record.alive,
                           .incarnation = record.incarnation,
                           .host = record.host,
-                          .metrics_endpoint = record.metrics_endpoint});
+                          .metrics_endpoint = record.metrics_endpoint,
+                          .endpoints = record.endpoints});
   }
   return list;
 }
@@ -427,6 +443,7 @@ void Coordinator::OnProcessExit(const std::string& name, absl::Time now, Outbox&
   impl_->OnProcessExit(name, now, outbox);
 }
 bool Coordinator::done() const { return impl_->done(); }
+bool Coordinator::dismissed() const { return impl_->dismissed(); }
 absl::Status Coordinator::status() const { return impl_->status(); }
 std::vector<Coordinator::Member> Coordinator::members() const { return impl_->members(); }
 std::vector<Coordinator::TrialView> Coordinator::trials(absl::Time now) const { return impl_->trials(now); }

@@ -78,9 +78,9 @@ struct CoordinatorOptions {
   uint64_t train_examples = 0;  // by the split; every trial of a sweep shares it
   uint64_t validation_examples = 0;
   uint64_t test_examples = 0;
-  uint32_t chunk_batches = 4;         // batches in a training chunk
-  uint64_t evaluation_chunk = 16384;  // examples in an evaluation chunk
-  int max_attempts = 3;               // of a trial whose server was lost
+  uint32_t chunk_batches = 4;        // batches in a training chunk
+  uint64_t evaluation_chunk = 8192;  // examples in an evaluation chunk
+  int max_attempts = 3;              // of a trial whose server was lost
 };
 
 class Coordinator {
@@ -100,8 +100,11 @@ class Coordinator {
   // A launcher saw the process of this name end: its member is dead at once, without waiting for its lease.
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
 
-  // Every trial has finished or failed, and its tables are dropped; workers that ask are told to shut down.
+  // Every trial has finished or failed, and its tables are dropped. Workers that ask for an assignment are told to shut down,
+  // and heartbeats of servers are answered with the error `cancelled`.
   bool done() const;
+  // done(), and every living member was told to go.
+  bool dismissed() const;
   // Not OK if the sweep cannot go on at all (the store failed).
   absl::Status status() const;
 
@@ -112,6 +115,7 @@ class Coordinator {
     uint64_t incarnation = 0;
     std::string host;
     std::string metrics_endpoint;
+    std::vector<std::string> endpoints;  // of a server's shards
   };
   struct TrialView {  // for progress and results
     StateStore::Trial trial;

@@ -25,6 +25,7 @@ struct MemberRecord {
   std::string metrics_endpoint;
   Peer route;  // the newest on which it was heard
   absl::Time heard = absl::InfinitePast();
+  bool dismissed = false;  // was told that the sweep is over
   // Of workers.
   uint64_t session = 0;        // 0: free
   bool wants_session = false;  // asked for an assignment since it had the last one

@@ -1,0 +1,237 @@
+#include "scheduler/leaderboard.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace marquee {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string_view StatusWord(TrialStatus status) {
+  switch (status) {
+    case TrialStatus::kPending:
+      return "pending";
+    case TrialStatus::kRunning:
+      return "running";
+    case TrialStatus::kFinished:
+      return "finished";
+    case TrialStatus::kFailed:
+      return "failed";
+  }
+  return "";
+}
+
+std::string_view KindWord(ModelConfig::Kind kind) { return kind == ModelConfig::Kind::kTwoTower ? "two_tower" : "ranking"; }
+
+// YAML text as JSON: whole numbers and numbers and true/false as such, everything else as text.
+Json ScalarToJson(const std::string& text) {
+  if (text == "true" || text == "false") return text == "true";
+  const Json number = Json::parse(text, nullptr, false);
+  return number.is_number() ? number : Json(text);
+}
+
+// Adds the values of a mapping under dotted names; lists stay lists.
+void Flatten(const YAML::Node& node, const std::string& path, Json* params) {
+  const auto nested = [](const YAML::Node& list) {
+    Json values = Json::array();
+    for (const auto& element : list) {
+      if (element.IsScalar()) {
+        values.push_back(ScalarToJson(element.Scalar()));
+      } else {
+        Json entry = Json::object();
+        Flatten(element, "", &entry);
+        values.push_back(std::move(entry));
+      }
+    }
+    return values;
+  };
+  for (const auto& entry : node) {
+    const std::string name = path.empty() ? entry.first.Scalar() : path + "." + entry.first.Scalar();
+    if (entry.second.IsMap()) {
+      Flatten(entry.second, name, params);
+    } else {
+      (*params)[name] = entry.second.IsScalar() ? ScalarToJson(entry.second.Scalar()) : nested(entry.second);
+    }
+  }
+}
+
+// Every hyper-parameter, resolved.
+Json ParamsOf(const TrialConfig& config) {
+  const YAML::Node spec = YAML::Load(ToYaml(config));
+  Json params = Json::object();
+  Flatten(spec["model"], "", &params);
+  params["seed"] = config.seed;
+  for (const char* section : {"data", "consistency"}) Flatten(spec[section], section, &params);
+  return params;
+}
+
+std::optional<double> Find(const std::map<std::string, double>& metrics, const std::string& name) {
+  const auto found = metrics.find(name);
+  return found == metrics.end() ? std::nullopt : std::optional<double>(found->second);
+}
+
+// Rows of cells, aligned: the first column to the left, the others to the right.
+class TextTable {
+ public:
+  void Add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
+  std::string Text() const {
+    std::vector<size_t> widths;
+    for (const auto& row : rows_) {
+      widths.resize(std::max(widths.size(), row.size()));
+      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    }
+    std::string text;
+    for (const auto& row : rows_) {
+      std::string line;
+      for (size_t i = 0; i < row.size(); ++i) {
+        line += i == 0 ? fmt::format("  {:<{}}", row[i], widths[i]) : fmt::format("  {:>{}}", row[i], widths[i]);
+      }
+      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+    return text;
+  }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string Shown(const std::optional<double>& value) { return value.has_value() ? fmt::format("{:.4f}", *value) : "-"; }
+
+}  // namespace
+
+Leaderboard::Data Leaderboard::Describe(const Dataset& data, const Split& split) {
+  return Data{.name = data.name(),
+              .synthetic = data.synthetic(),
+              .ratings = data.interactions(),
+              .users = data.users(),
+              .movies = data.rated_items(),
+              .split = split.name,
+              .split_checksum = split.checksum,
+              .train = split.train.size(),
+              .validation = split.validation.size(),
+              .test = split.test.size()};
+}
+
+Leaderboard::Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep& sweep,
+                         std::vector<Coordinator::TrialView> trials)
+    : data_(std::move(data)),
+      baselines_(std::move(baselines)),
+      metric_(sweep.metric),
+      maximize_(sweep.maximize),
+      trials_(std::move(trials)) {
+  std::stable_sort(trials_.begin(), trials_.end(), [this](const auto& a, const auto& b) { return Better(a, b); });
+}
+
+std::string Leaderboard::MetricOf(const TrialConfig& config) const {
+  return metric_.empty() ? std::string(DefaultMetric(config.model.kind)) : metric_;
+}
+
+bool Leaderboard::Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const {
+  if (a.config.model.kind != b.config.model.kind) return a.config.model.kind < b.config.model.kind;
+  const std::string metric = MetricOf(a.config);
+  const std::optional<double> left = Find(a.trial.result.validation, metric);
+  const std::optional<double> right = Find(b.trial.result.validation, metric);
+  if (!left.has_value() || !right.has_value()) return left.has_value() && !right.has_value();
+  const bool maximize = metric_.empty() ? LargerIsBetter(metric) : maximize_;
+  return maximize ? *left > *right : *left < *right;
+}
+
+std::string Leaderboard::Json() const {
+  marquee::Json board;
+  board["dataset"] = {{"name", data_.name},
+                      {"synthetic", data_.synthetic},
+                      {"ratings", data_.ratings},
+                      {"users", data_.users},
+                      {"movies", data_.movies},
+                      {"split", data_.split},
+                      {"split_checksum", fmt::format("{:016x}", data_.split_checksum)},
+                      {"train", data_.train},
+                      {"validation", data_.validation},
+                      {"test", data_.test}};
+  board["baselines"] = marquee::Json::array();
+  for (const Baseline& baseline : baselines_) {
+    board["baselines"].push_back({{"name", baseline.name}, {"metrics", baseline.metrics}});
+  }
+  board["trials"] = marquee::Json::array();
+  for (const Coordinator::TrialView& trial : trials_) {
+    const TrialResult& result = trial.trial.result;
+    marquee::Json entry;
+    entry["name"] = trial.trial.name;
+    entry["model"] = KindWord(trial.config.model.kind);
+    entry["status"] = StatusWord(trial.trial.status);
+    if (!trial.trial.reason.empty()) entry["reason"] = trial.trial.reason;
+    entry["params"] = ParamsOf(trial.config);
+    entry["metrics"] = {{"validation", result.validation}, {"test", result.test}};
+    if (!result.epoch_losses.empty()) entry["metrics"]["train"] = {{"loss", result.epoch_losses.back()}};
+    entry["epoch_losses"] = result.epoch_losses;
+    entry["seconds"] = result.seconds;
+    entry["examples_per_second"] = result.examples_per_second;
+    entry["examples"] = result.examples;
+    entry["repeated_examples"] = result.repeated_examples;
+    board["trials"].push_back(std::move(entry));
+  }
+  return board.dump(2) + "\n";
+}
+
+std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
+  const std::vector<std::string> columns = kind == ModelConfig::Kind::kTwoTower
+                                               ? std::vector<std::string>{"top_1", "top_10", "top_100", "top_100_unseen"}
+                                               : std::vector<std::string>{"rmse", "mae"};
+  const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind)) : metric_;
+  TextTable table;
+  std::vector<std::string> head = {std::string(KindWord(kind)), "validation " + metric};
+  for (const std::string& column : columns) head.push_back("test " + column);
+  head.insert(head.end(), {"loss", "seconds", "examples/s"});
+  table.Add(head);
+  for (const Baseline& baseline : baselines_) {
+    std::vector<std::string> row = {"(" + baseline.name + ")", "-"};
+    bool any = false;
+    for (const std::string& column : columns) {
+      row.push_back(Shown(Find(baseline.metrics, column)));
+      any = any || baseline.metrics.contains(column);
+    }
+    if (any) table.Add(row);
+  }
+  for (const Coordinator::TrialView& trial : trials_) {
+    if (trial.config.model.kind != kind) continue;
+    const TrialResult& result = trial.trial.result;
+    if (trial.trial.status != TrialStatus::kFinished) {
+      table.Add({trial.trial.name, std::string(StatusWord(trial.trial.status))});
+      continue;
+    }
+    std::vector<std::string> row = {trial.trial.name, Shown(Find(result.validation, metric))};
+    for (const std::string& column : columns) row.push_back(Shown(Find(result.test, column)));
+    row.push_back(result.epoch_losses.empty() ? "-" : fmt::format("{:.4f}", result.epoch_losses.back()));
+    row.push_back(fmt::format("{:.1f}", result.seconds));
+    row.push_back(fmt::format("{:.0f}", result.examples_per_second));
+    table.Add(row);
+  }
+  return table.Text();
+}
+
+std::string Leaderboard::Table() const {
+  std::string text = fmt::format("{}{}: {} ratings of {} users and {} movies; split {} ({:016x})\n", data_.name,
+                                 data_.synthetic && data_.name.find("synthetic") == std::string::npos ? " (synthetic)" : "",
+                                 data_.ratings, data_.users, data_.movies, data_.split, data_.split_checksum);
+  if (data_.synthetic) text += "This data is synthetic: made up by a program, it says nothing of real people or movies.\n";
+  for (const ModelConfig::Kind kind : {ModelConfig::Kind::kTwoTower, ModelConfig::Kind::kRanking}) {
+    const bool any =
+        std::any_of(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
+    if (any) text += fmt::format("\n{}", TableOf(kind));
+  }
+  for (const Coordinator::TrialView& trial : trials_) {
+    if (trial.trial.status == TrialStatus::kFailed) {
+      text += fmt::format("\n{} failed: {}\n", trial.trial.name, trial.trial.reason);
+    }
+  }
+  return text;
+}
+
+}  // namespace marquee

@@ -1,0 +1,98 @@
+// The `scheduler` program: runs a sweep of trials over a cluster and ends with a leaderboard.
+//
+// Exit codes: 0 every trial has finished; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by Ctrl-C or
+// SIGTERM.
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "common/cluster_config.h"
+#include "common/log.h"
+#include "common/program.h"
+#include "common/version.h"
+#include "dataset/dataset.h"
+#include "dataset/split.h"
+#include "scheduler/sweep.h"
+#include "scheduler/sweep_runner.h"
+
+namespace marquee {
+namespace {
+
+constexpr int kSomeFailed = 3;
+
+struct Flags {
+  std::string cluster;
+  std::string sweep;
+  std::string data;
+  std::string out;
+  bool resume = false;
+};
+
+std::string DefaultOut(const Flags& flags) {
+  const std::filesystem::path named_after = flags.sweep.empty() ? flags.cluster : flags.sweep;
+  return (std::filesystem::path("runs") / named_after.stem()).string();
+}
+
+absl::StatusOr<std::string> DataFile(const Flags& flags, const ClusterConfig& cluster, const Sweep& sweep) {
+  const std::string file = !flags.data.empty() ? flags.data : !sweep.data_file.empty() ? sweep.data_file : cluster.data_file;
+  if (!file.empty()) return std::filesystem::absolute(file).string();
+  return absl::InvalidArgumentError(fmt::format("{}: names no data file; give one with --data", flags.cluster));
+}
+
+absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, const Sweep& sweep) {
+  if (sweep.workers_per_trial <= cluster.workers.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: sweep.workers_per_trial is {}, but the cluster has {} workers",
+                                                flags.sweep.empty() ? flags.cluster : flags.sweep, sweep.workers_per_trial,
+                                                cluster.workers.size()));
+}
+
+absl::StatusOr<bool> RunScheduler(const Flags& flags) {
+  absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
+  if (!cluster.ok()) return cluster.status();
+  absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
+  if (!sweep.ok()) return sweep.status();
+  if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
+  const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
+  if (!data_file.ok()) return data_file.status();
+  const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(*data_file);
+  if (!data.ok()) return data.status();
+  const absl::StatusOr<Split> split = MakeSplit(**data, sweep->trials.front().split);
+  if (!split.ok()) return split.status();
+  SweepRunner runner(SweepPlan{.cluster = *std::move(cluster),
+                               .cluster_file = std::filesystem::absolute(flags.cluster).string(),
+                               .data_file = *data_file,
+                               .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
+                               .resume = flags.resume,
+                               .sweep = *std::move(sweep)},
+                     **data, *split);
+  return runner.Run();
+}
+
+int ExitCode(const absl::StatusOr<bool>& all_finished) {
+  if (all_finished.ok()) return *all_finished ? 0 : kSomeFailed;
+  const int code = Fail("scheduler", all_finished.status());
+  return StopSignal() != 0 ? 128 + StopSignal() : code;
+}
+
+}  // namespace
+}  // namespace marquee
+
+int main(int argc, char** argv) {
+  marquee::StopRequested();
+  marquee::StartLog("scheduler");
+  marquee::Flags flags;
+  CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",
+               "scheduler"};
+  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.add_option("--cluster", flags.cluster,
+                 "The cluster file: processes, and data, models and sweep unless other flags say so")
+      ->required();
+  app.add_option("--sweep", flags.sweep, "A file with models and sweep (and data), in the place of the cluster file's");
+  app.add_option("--data", flags.data, "The data file, as `wrangle` wrote it");
+  app.add_option("--out", flags.out, "The folder for state, logs and results (default: runs/ and the sweep file's name)");
+  app.add_flag("--resume", flags.resume, "Go on with the sweep in that folder: finished trials are kept, others start anew");
+  CLI11_PARSE(app, argc, argv);
+  return marquee::ExitCode(marquee::RunScheduler(flags));
+}

@@ -1,0 +1,47 @@
+#ifndef MARQUEE_SCHEDULER_SWEEP_H_
+#define MARQUEE_SCHEDULER_SWEEP_H_
+
+// Which trials to run: the `models` and `sweep` sections, expanded. docs/configuration.md lists keys, ranges and defaults.
+//
+//     models:
+//       retrieval: {kind: two_tower, dim: 32, ...}        # common/trial_config.h
+//     sweep:
+//       method: grid
+//       models: [retrieval]                               # default: all
+//       parameters:                                       # every combination of these, for each model
+//         dim: {values: [32, 64]}
+//         optimizer.learning_rate: {values: [0.1, 0.01]}
+//       workers_per_trial: 1
+//       consistency: {mode: async}
+//       split: {test: 0.25, validation: 0.05, seed: 42}
+//       seed: 1
+//       chunk_batches: 4
+//       metric: {name: top_100, goal: maximize}           # default: top_100 and rmse, by the model's kind
+//
+// or, in the place of `models`, a list: `trials: [{name: small, model: retrieval, set: {dim: 16}}]`.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/trial_config.h"
+
+namespace marquee {
+
+struct Sweep {
+  std::vector<TrialConfig> trials;  // names are unique; all have the same split and consistency
+  uint32_t workers_per_trial = 1;
+  uint32_t chunk_batches = 4;
+  std::string metric;  // by which trials are ranked; empty: DefaultMetric of each one's kind
+  bool maximize = true;
+  std::string data_file;  // absolute; empty if no file names one
+};
+
+// Reads the cluster file's `data`, `models` and `sweep` sections, those of `sweep_file` (may be empty) before them. Errors name
+// file, line, key, value and what is allowed.
+absl::StatusOr<Sweep> LoadSweep(const std::string& cluster_file, const std::string& sweep_file);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_SWEEP_H_

@@ -1,0 +1,225 @@
+#include "scheduler/sweep_runner.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/program.h"
+#include "dataset/atomic_file.h"
+#include "dataset/evaluation.h"
+#include "scheduler/leaderboard.h"
+
+namespace marquee {
+namespace {
+
+constexpr absl::Duration kLongestWait = absl::Milliseconds(100);
+constexpr absl::Duration kUpdateInterval = absl::Milliseconds(100);
+constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+constexpr absl::Duration kStopGrace = absl::Seconds(5);
+
+// Leases and resends are measured on a clock that nobody sets.
+absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+
+}  // namespace
+
+SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split)
+    : plan_(std::move(plan)),
+      data_(data),
+      split_(split),
+      progress_(stdout, isatty(STDOUT_FILENO) != 0),
+      metrics_(kScheduler),
+      scheduler_metrics_(metrics_) {}
+
+SweepRunner::~SweepRunner() {
+  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+}
+
+std::string SweepRunner::PathOf(const std::string& name) const { return (std::filesystem::path(plan_.out) / name).string(); }
+
+absl::StatusOr<bool> SweepRunner::Run() {
+  if (absl::Status status = OpenState(); !status.ok()) return status;
+  if (absl::Status status = Listen(); !status.ok()) return status;
+  if (absl::Status status = StartCoordinator(); !status.ok()) return status;
+  if (coordinator_->done()) {
+    progress_.Say("Nothing is left to do.");
+    return Finish();
+  }
+  if (absl::Status status = StartProcesses(); !status.ok()) return status;
+  if (absl::Status status = RunTrials(); !status.ok()) return status;
+  DismissMembers();
+  return Finish();
+}
+
+absl::Status SweepRunner::OpenState() {
+  if (SqliteStateStore::HasState(plan_.out) && !plan_.resume) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: holds a sweep already. Go on with it with --resume (finished trials are kept), choose another folder with "
+        "--out, or delete this one",
+        plan_.out));
+  }
+  absl::StatusOr<std::unique_ptr<SqliteStateStore>> store = SqliteStateStore::Open(plan_.out);
+  if (!store.ok()) return store.status();
+  store_ = *std::move(store);
+  return store_->BindData(data_.checksum());
+}
+
+absl::Status SweepRunner::Listen() {
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster, SecurityRole::kScheduler);
+  if (!options.ok()) return options.status();
+  const Identity self{.name = "scheduler", .incarnation = NewIncarnation()};
+  absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
+  if (!transport.ok()) return transport.status();
+  transport_ = *std::move(transport);
+  const SchedulerPlace& place = plan_.cluster.scheduler;
+  absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(place.host, place.port));
+  if (!endpoint.ok()) return endpoint.status();
+  endpoint_ = *endpoint;
+  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(place.host, place.metrics_port);
+  if (!metrics_endpoint.ok()) return metrics_endpoint.status();
+  metrics_endpoint_ = *metrics_endpoint;
+
+  CoordinatorOptions coordinator;
+  for (const ServerPlace& server : plan_.cluster.servers) coordinator.servers.push_back(server.name);
+  coordinator.partitions = plan_.cluster.partitions;
+  coordinator.workers_per_trial = plan_.sweep.workers_per_trial;
+  coordinator.heartbeat = plan_.cluster.heartbeat;
+  coordinator.lease = plan_.cluster.lease;
+  coordinator.data_checksum = data_.checksum();
+  coordinator.train_examples = split_.train.size();
+  coordinator.validation_examples = split_.validation.size();
+  coordinator.test_examples = split_.test.size();
+  coordinator.chunk_batches = plan_.sweep.chunk_batches;
+  coordinator_ = std::make_unique<Coordinator>(self, std::move(coordinator), *store_);
+  return absl::OkStatus();
+}
+
+absl::Status SweepRunner::StartCoordinator() {
+  if (absl::Status status = coordinator_->Start(plan_.sweep.trials); !status.ok()) return status;
+  const std::vector<Coordinator::TrialView> trials = coordinator_->trials(SteadyNow());
+  const auto finished = std::count_if(trials.begin(), trials.end(), [](const Coordinator::TrialView& trial) {
+    return trial.trial.status == TrialStatus::kFinished;
+  });
+  progress_.Say(fmt::format("{} trials, {} of them finished before; data {}{}; metrics on http://{}/metrics", trials.size(),
+                            finished, data_.name(), data_.synthetic() ? " (synthetic: made up by a program)" : "",
+                            metrics_endpoint_));
+  return absl::OkStatus();
+}
+
+absl::Status SweepRunner::StartProcesses() {
+  if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
+    progress_.Say(fmt::format(
+        "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
+        "`worker --cluster {} --name NAME --data FILE`",
+        endpoint_, plan_.cluster.servers.size(), plan_.cluster.workers.size(), plan_.cluster_file, plan_.cluster_file));
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<ProcessPlan>> processes =
+      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
+  if (!processes.ok()) return processes.status();
+  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
+  return launcher_->Start(*std::move(processes));
+}
+
+absl::Status SweepRunner::RunTrials() {
+  while (!coordinator_->done()) {
+    if (StopRequested()) return absl::CancelledError("stopped; go on with --resume");
+    if (absl::Status status = Pump(); !status.ok()) return status;
+    if (absl::Status status = PollProcesses(); !status.ok()) return status;
+  }
+  progress_.Update(*coordinator_, SteadyNow());
+  return absl::OkStatus();
+}
+
+absl::Status SweepRunner::Pump() {
+  const absl::Duration wait = std::clamp(coordinator_->next_timer() - SteadyNow(), absl::ZeroDuration(), kLongestWait);
+  transport_->Receive(wait, [this](const Message& message) {
+    const absl::Time start = SteadyNow();
+    coordinator_->OnMessage(message, start, *transport_);
+    // Answers of shards are no requests; they come back on endpoints that we asked.
+    if (message.from().rfind("tcp://", 0) != 0) {
+      scheduler_metrics_.Handled(message.envelope().getBody().which(), SteadyNow() - start);
+    }
+  });
+  const absl::Time now = SteadyNow();
+  coordinator_->OnTimer(now, *transport_);
+  if (!coordinator_->status().ok()) return coordinator_->status();
+  if (now >= next_update_) {
+    next_update_ = now + kUpdateInterval;
+    progress_.Update(*coordinator_, now);
+    if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
+  }
+  if (now >= next_metrics_) {
+    next_metrics_ = now + kMetricsInterval;
+    scheduler_metrics_.Update(*coordinator_, *transport_, now);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SweepRunner::PollProcesses() {
+  if (launcher_ == nullptr) return absl::OkStatus();
+  absl::StatusOr<std::vector<Launcher::Exit>> exits = launcher_->Poll(SteadyNow());
+  if (!exits.ok()) return exits.status();
+  for (const Launcher::Exit& exit : *exits) {
+    progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
+                              absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
+    coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
+  }
+  return absl::OkStatus();
+}
+
+// Members ask, and are told that the sweep is over; an answer may be lost, so they get some time to ask again.
+void SweepRunner::DismissMembers() {
+  const absl::Time start = SteadyNow();
+  const absl::Duration patience = launcher_ != nullptr ? kStopGrace : plan_.cluster.lease + kStopGrace;
+  absl::Time told = absl::InfiniteFuture();
+  if (launcher_ != nullptr) launcher_->LetGo();
+  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * plan_.cluster.heartbeat) {
+    if (!Pump().ok()) break;
+    if (launcher_ != nullptr) {
+      launcher_->Poll(SteadyNow()).IgnoreError();
+      if (launcher_->running() == 0) break;
+    }
+    if (told == absl::InfiniteFuture() && coordinator_->dismissed()) told = SteadyNow();
+  }
+  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  std::error_code ignored;
+  std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+absl::Status SweepRunner::WriteEndpoints() {
+  nlohmann::ordered_json endpoints;
+  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}};
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (!member.alive) continue;
+    endpoints[member.name] = {{"metrics", member.metrics_endpoint}, {"listens", member.endpoints}};
+  }
+  std::string text = endpoints.dump(2) + "\n";
+  if (text == endpoints_written_) return absl::OkStatus();
+  endpoints_written_ = std::move(text);
+  return WriteFile("endpoints.json", endpoints_written_);
+}
+
+absl::Status SweepRunner::WriteFile(const std::string& name, const std::string& text) const {
+  absl::StatusOr<AtomicFile> file = AtomicFile::Create(PathOf(name));
+  if (!file.ok()) return file.status();
+  if (absl::Status status = file->Write(text.data(), text.size()); !status.ok()) return status;
+  return file->Commit();
+}
+
+absl::StatusOr<bool> SweepRunner::Finish() {
+  absl::StatusOr<std::vector<Baseline>> baselines = Baselines(data_, split_);
+  if (!baselines.ok()) return baselines.status();
+  const std::vector<Coordinator::TrialView> trials = coordinator_->trials(SteadyNow());
+  const Leaderboard leaderboard(Leaderboard::Describe(data_, split_), *std::move(baselines), plan_.sweep, trials);
+  if (absl::Status status = WriteFile("leaderboard.json", leaderboard.Json()); !status.ok()) return status;
+  progress_.Say(fmt::format("\n{}\nResults: {}", leaderboard.Table(), PathOf("leaderboard.json")));
+  return std::all_of(trials.begin(), trials.end(),
+                     [](const Coordinator::TrialView& trial) { return trial.trial.status == TrialStatus::kFinished; });
+}
+
+}  // namespace marquee

@@ -1,0 +1,84 @@
+#ifndef MARQUEE_SCHEDULER_SWEEP_RUNNER_H_
+#define MARQUEE_SCHEDULER_SWEEP_RUNNER_H_
+
+// Runs a sweep over a cluster from its state to its leaderboard: connects the coordinator to ZeroMQ, the clock, the state on
+// disk and the launcher. One thread, the caller's. What it leaves in the output folder:
+//
+//     state.db, lock        the state, for --resume
+//     logs/NAME.log         of each server and worker (launcher: local)
+//     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
+//     leaderboard.json      at the end
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/cluster_config.h"
+#include "common/metrics.h"
+#include "common/transport.h"
+#include "dataset/dataset.h"
+#include "dataset/split.h"
+#include "scheduler/coordinator.h"
+#include "scheduler/launcher.h"
+#include "scheduler/scheduler_metrics.h"
+#include "scheduler/state_store.h"
+#include "scheduler/sweep.h"
+#include "scheduler/sweep_progress.h"
+
+namespace marquee {
+
+struct SweepPlan {
+  ClusterConfig cluster;
+  std::string cluster_file;
+  std::string data_file;
+  std::string out;  // folder
+  bool resume = false;
+  Sweep sweep;
+};
+
+class SweepRunner {
+ public:
+  // `data` and `split` must outlive the runner.
+  SweepRunner(SweepPlan plan, const Dataset& data, const Split& split);
+  ~SweepRunner();
+
+  // True if every trial has finished, false if some have failed. Cancelled if the process was asked to stop: the state stays.
+  // Any other error means that the sweep cannot go on.
+  absl::StatusOr<bool> Run();
+
+ private:
+  absl::Status OpenState();
+  absl::Status Listen();
+  absl::Status StartCoordinator();
+  absl::Status StartProcesses();
+  absl::Status RunTrials();
+  // Waits for messages for a moment, and does what is due.
+  absl::Status Pump();
+  absl::Status PollProcesses();
+  void DismissMembers();
+  absl::Status WriteEndpoints();
+  absl::StatusOr<bool> Finish();
+  absl::Status WriteFile(const std::string& name, const std::string& text) const;
+  std::string PathOf(const std::string& name) const;
+
+  const SweepPlan plan_;
+  const Dataset& data_;
+  const Split& split_;
+  SweepProgress progress_;
+  std::unique_ptr<SqliteStateStore> store_;
+  Metrics metrics_;
+  SchedulerMetrics scheduler_metrics_;
+  TransportContext transport_context_;
+  std::unique_ptr<Transport> transport_;
+  std::string endpoint_;
+  std::string metrics_endpoint_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<Launcher> launcher_;  // none with launcher: external
+  absl::Time next_update_ = absl::InfinitePast();
+  absl::Time next_metrics_ = absl::InfinitePast();
+  std::string endpoints_written_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_SWEEP_RUNNER_H_
