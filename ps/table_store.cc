@@ -9,10 +9,14 @@
 namespace marquee {
 namespace {
 
-constexpr size_t kCacheBytes = 16U << 10U;  // of the nearest cache, for the rows of one group
-constexpr size_t kLeastInGroup = 8;
+// How many ids ahead rows are fetched, and twice as many for index entries: enough to hide the misses, few enough that what
+// was fetched is still in the nearest cache when it is used.
+constexpr size_t kFetchedBytes = 8U << 10U;
+constexpr size_t kLeastAhead = 4;
+constexpr size_t kMostAhead = 32;
+constexpr size_t kLookups = 128;  // a power of two over 2 x kMostAhead
 
-size_t GroupFor(size_t bytes_used, size_t most) { return std::clamp(kCacheBytes / bytes_used, kLeastInGroup, most); }
+size_t AheadFor(size_t bytes_used) { return std::clamp(kFetchedBytes / bytes_used, kLeastAhead, kMostAhead); }
 
 }  // namespace
 
@@ -21,9 +25,7 @@ TableStore::TableStore(TableDefinition definition, uint32_t partition_bits)
       partition_bits_(partition_bits),
       initial_values_(definition_),
       updater_(definition_.optimizer, definition_.dim),
-      layout_(definition_.dim, RowUpdater::StateWidth(definition_.optimizer.kind, definition_.dim)),
-      pull_group_(GroupFor(definition_.dim * sizeof(float), kMostInGroup)),
-      push_group_(GroupFor(layout_.row_bytes(), kMostInGroup)) {
+      layout_(definition_.dim, RowUpdater::StateWidth(definition_.optimizer.kind, definition_.dim)) {
   const size_t partitions = size_t{1} << partition_bits;
   partitions_.reserve(partitions);
   for (size_t i = 0; i < partitions; ++i) partitions_.emplace_back(layout_, arena_);
@@ -41,60 +43,52 @@ uint64_t TableStore::bytes() const {
   return bytes;
 }
 
-// Fills in lookups[i] for ids[i]. The row may be another's with the same tag, and is on its way into the cache.
-void TableStore::LookUp(absl::Span<const Id> ids, size_t bytes_used, Lookup* lookups) const {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    Lookup& lookup = lookups[i];
-    lookup.mixed = MixId(ids[i]);
-    lookup.partition = PartitionOfMixed(lookup.mixed, partition_bits_);
-    partitions_[lookup.partition].PrefetchIndex(lookup.mixed);
-  }
-  for (size_t i = 0; i < ids.size(); ++i) {
-    Lookup& lookup = lookups[i];
-    lookup.row = partitions_[lookup.partition].Candidate(lookup.mixed);
-    if (lookup.row) lookup.row.Prefetch(bytes_used);
+template <typename Use>
+void TableStore::LookUp(absl::Span<const Id> ids, size_t bytes_used, const Use& use) const {
+  const size_t ahead = AheadFor(bytes_used);
+  Lookup lookups[kLookups];
+  for (size_t i = 0; i < ids.size() + 2 * ahead; ++i) {
+    if (i < ids.size()) {
+      Lookup& lookup = lookups[i % kLookups];
+      lookup.mixed = MixId(ids[i]);
+      lookup.partition = PartitionOfMixed(lookup.mixed, partition_bits_);
+      partitions_[lookup.partition].PrefetchIndex(lookup.mixed);
+    }
+    if (i >= ahead && i < ids.size() + ahead) {
+      Lookup& lookup = lookups[(i - ahead) % kLookups];
+      lookup.row = partitions_[lookup.partition].Candidate(lookup.mixed);
+      if (lookup.row) lookup.row.Prefetch(bytes_used);
+    }
+    if (i >= 2 * ahead) use(i - 2 * ahead, lookups[(i - 2 * ahead) % kLookups]);
   }
 }
 
 void TableStore::Gather(absl::Span<const Id> ids, float* values) const {
   const size_t bytes = dim() * sizeof(float);
-  Lookup lookups[kMostInGroup];
-  while (!ids.empty()) {
-    const absl::Span<const Id> group = ids.subspan(0, pull_group_);
-    LookUp(group, sizeof(Id) + bytes, lookups);
-    for (size_t i = 0; i < group.size(); ++i, values += dim()) {
-      Row row = lookups[i].row;
-      if (row && row.id() != group[i]) row = partitions_[lookups[i].partition].Find(lookups[i].mixed, group[i]);
-      if (row) {
-        std::memcpy(values, row.weights(), bytes);
-      } else {
-        initial_values_.Fill(group[i], absl::MakeSpan(values, dim()));
-      }
+  LookUp(ids, sizeof(Id) + bytes, [&](size_t i, const Lookup& lookup) {
+    Row row = lookup.row;
+    if (row && row.id() != ids[i]) row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
+    if (row) {
+      std::memcpy(values + i * dim(), row.weights(), bytes);
+    } else {
+      initial_values_.Fill(ids[i], absl::MakeSpan(values + i * dim(), dim()));
     }
-    ids.remove_prefix(group.size());
-  }
+  });
 }
 
 uint64_t TableStore::Apply(absl::Span<const Id> ids, const float* gradients, float learning_rate,
                            absl::Span<const uint8_t> skip) {
   uint64_t created = 0;
-  Lookup lookups[kMostInGroup];
-  while (!ids.empty()) {
-    const absl::Span<const Id> group = ids.subspan(0, push_group_);
-    LookUp(group, layout_.row_bytes(), lookups);
-    for (size_t i = 0; i < group.size(); ++i, gradients += dim()) {
-      const Lookup& lookup = lookups[i];
-      if (!skip.empty() && skip[lookup.partition] != 0) continue;
-      Row row = lookup.row;
-      if (!row || row.id() != group[i]) row = partitions_[lookup.partition].Find(lookup.mixed, group[i]);
-      if (!row) {
-        row = Create(lookup, group[i]);
-        ++created;
-      }
-      updater_.Update(row.weights(), row.state(layout_), gradients, learning_rate);
+  LookUp(ids, layout_.row_bytes(), [&](size_t i, const Lookup& lookup) {
+    if (!skip.empty() && skip[lookup.partition] != 0) return;
+    Row row = lookup.row;
+    if (!row || row.id() != ids[i]) row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
+    if (!row) {
+      row = Create(lookup, ids[i]);
+      ++created;
     }
-    ids.remove_prefix(group.size());
-  }
+    updater_.Update(row.weights(), row.state(layout_), gradients + i * dim(), learning_rate);
+  });
   return created;
 }
 

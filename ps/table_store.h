@@ -56,12 +56,13 @@ class TableStore {
   struct Lookup {
     uint64_t mixed;
     PartitionNumber partition;
-    Row row;
+    Row row;  // null, or with the id's tag
   };
-  // How many rows are looked up together: enough to hide the misses, few enough that their lines stay in the nearest cache.
-  static constexpr size_t kMostInGroup = 64;
 
-  void LookUp(absl::Span<const Id> ids, size_t bytes_used, Lookup* lookups) const;
+  // Calls use(i, lookup) for each id in order, with the index entries and rows of the ids ahead on their way into the cache.
+  // `bytes_used` is how much of each row will be used.
+  template <typename Use>
+  void LookUp(absl::Span<const Id> ids, size_t bytes_used, const Use& use) const;
   Row Create(const Lookup& lookup, Id id);
 
   TableDefinition definition_;
@@ -71,8 +72,6 @@ class TableStore {
   RowLayout layout_;
   SlabArena arena_;
   std::vector<RowStore> partitions_;
-  size_t pull_group_;
-  size_t push_group_;
 };
 
 }  // namespace marquee
