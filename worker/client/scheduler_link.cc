@@ -157,7 +157,7 @@ class SchedulerLink::Impl {
   void RequestWork(absl::Time now, Outbox& outbox);
   std::optional<WorkItem> TakeWork() { return std::exchange(work_, std::nullopt); }
   void SetTick(TickReport report, absl::Time now, Outbox& outbox);
-  bool tick_confirmed() const { return !asks_[kTick].open(); }
+  bool tick_confirmed() const { return tick_confirmed_; }
   uint64_t slowest_clock() const { return slowest_clock_; }
   const std::vector<uint64_t>& clocks() const { return clocks_; }
   void Report(EvaluationReport report, absl::Time now, Outbox& outbox);
@@ -222,6 +222,7 @@ class SchedulerLink::Impl {
   std::optional<std::vector<TableDefinition>> tables_;
   std::optional<WorkItem> work_;
   TickReport tick_;
+  bool tick_confirmed_ = true;
   std::string failure_;
   uint64_t slowest_clock_ = 0;
   std::vector<uint64_t> clocks_;
@@ -364,8 +365,10 @@ absl::Status SchedulerLink::Impl::HandleReply(Kind kind, Body::Reader body, absl
     case Body::CLOCKS: {
       if (kind != kTick) break;
       absl::Status handled = HandleClocks(body.getClocks());
-      if (handled.ok()) Close(kTick);
-      return handled;
+      if (!handled.ok()) return handled;
+      tick_confirmed_ = true;
+      Open(kTick, now + heartbeat_);
+      return absl::OkStatus();
     }
     case Body::OK:
       if (kind != kFailure) break;
@@ -430,6 +433,7 @@ absl::Status SchedulerLink::Impl::HandleAssignment(wire::Assignment::Reader read
       assignment_ = *std::move(assignment);
       clocks_.assign(assignment_->workers, 0);
       Close(kAssignment);
+      Open(kTick, now + heartbeat_);
       return absl::OkStatus();
     }
   }
@@ -505,6 +509,7 @@ void SchedulerLink::Impl::HandleError(Kind kind, Ask& ask, wire::Error::Reader e
 void SchedulerLink::Impl::CloseSessionAsks() {
   for (const Kind kind : {kTables, kWork, kTick, kFailure}) Close(kind);
   reports_.clear();
+  tick_confirmed_ = true;
 }
 
 void SchedulerLink::Impl::LoseSession() {
@@ -535,6 +540,7 @@ void SchedulerLink::Impl::RequestWork(absl::Time now, Outbox& outbox) {
 void SchedulerLink::Impl::SetTick(TickReport report, absl::Time now, Outbox& outbox) {
   if (!InSession()) return;
   tick_ = std::move(report);
+  tick_confirmed_ = false;
   Open(kTick, now);
   OnTimer(now, outbox);
 }

@@ -121,8 +121,8 @@ class SchedulerLink {
   void RequestWork(absl::Time now, Outbox& outbox);
   std::optional<WorkItem> TakeWork();
 
-  // The session's totals so far; sent at once, and again with each heartbeat until the scheduler has confirmed this or a newer
-  // one.
+  // The session's totals so far; sent at once, and again with each heartbeat: until the scheduler has confirmed this or a newer
+  // one, and then since a worker that waits for others would not hear of lost clocks or of the end of its session otherwise.
   void SetTick(TickReport report, absl::Time now, Outbox& outbox);
   bool tick_confirmed() const;  // the newest one
 

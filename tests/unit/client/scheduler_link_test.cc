@@ -351,8 +351,29 @@ TEST_F(SchedulerLinkTest, TheNewestTickIsToldUntilItIsConfirmed) {
   Answer(second, [](Body::Builder body) { FillClocks(body, 21, 2, {3, 2}); });
   EXPECT_TRUE(link_.tick_confirmed());
   EXPECT_EQ(link_.slowest_clock(), 2);
-  Later(1);
+}
+
+// A worker that waits for others' clocks asks nothing else.
+TEST_F(SchedulerLinkTest, AWaitingWorkerHearsOfClocksAndOfTheEndOfItsSession) {
+  Start();
   EXPECT_TRUE(Take(Body::TICK).empty());
+  Later(1);
+  const Sent first = TakeOne(Body::TICK);
+  EXPECT_EQ(first.body().getTick().getClock(), 0);
+  Answer(first, [](Body::Builder body) { FillClocks(body, 21, 0, {0, 5}); });
+  link_.SetTick({.clock = 1}, now_, outbox_);
+  Answer(TakeOne(Body::TICK), [](Body::Builder body) { FillClocks(body, 21, 0, {0, 6}); });
+  EXPECT_TRUE(link_.tick_confirmed());
+  EXPECT_TRUE(Take(Body::TICK).empty());
+  Later(1);
+  const Sent second = TakeOne(Body::TICK);
+  EXPECT_EQ(second.body().getTick().getClock(), 1);
+  Answer(second, [](Body::Builder body) { FillClocks(body, 21, 1, {1, 7}); });
+  EXPECT_EQ(link_.slowest_clock(), 1);
+  EXPECT_TRUE(link_.tick_confirmed());
+  Later(1);
+  Refuse(TakeOne(Body::TICK), Code::UNKNOWN_SESSION);
+  EXPECT_TRUE(link_.session_lost());
 }
 
 TEST_F(SchedulerLinkTest, ClocksNeverGoBackAndAreOfThisSession) {
