@@ -120,6 +120,7 @@ class ColumnReader {
 
   void Tell(Report& report) const {
     report.Step(fmt::format("column {}", schema_.name), table_.rows() - table_.nulls(), "values");
+    if (schema_.feature == Feature::kUser || schema_.feature == Feature::kItem) return;
     report.Reason(table_.nulls(), "are empty: null");
     if (schema_.level == Column::Level::kInteraction) return;
     report.Reason(

@@ -30,7 +30,7 @@ void TellTables(const DataTables& tables, Report& report) {
     const char* const rows = column.level == Column::Level::kUser   ? "users"
                              : column.level == Column::Level::kItem ? "items"
                                                                     : "rows";
-    if (column.nulls() > 0) report.Reason(column.nulls(), fmt::format("{} without a {}", rows, column.name));
+    if (column.nulls() > 0) report.Reason(column.nulls(), fmt::format("{} with no {}", rows, column.name));
   }
 }
 

@@ -55,6 +55,12 @@ struct Arguments {
   std::string csv;
 };
 
+// What the help shows in place of an option's value.
+void NameType(CLI::Option* option) {
+  if (option->get_expected_max() == 0) return;
+  option->type_name(option->check_lname("movielens") ? "DIR" : option->check_lname("synthetic") ? "NAME" : "FILE");
+}
+
 int Fail(const absl::Status& status) {
   std::fflush(stdout);
   fmt::print(stderr, "wrangle: {}\n", std::string(status.message()));
@@ -104,17 +110,16 @@ int DescribeFile(const std::string& path) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("wrangle: makes a marquee data file of MovieLens, of your own interactions, or of nothing");
+  CLI::App app("wrangle: makes a marquee data file of MovieLens, of your own interactions, or a synthetic one");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
   app.footer(kExamples);
   Arguments arguments;
   CLI::Option_group* const source = app.add_option_group("source", "Exactly one of");
-  source->add_option("--movielens", arguments.movielens, "Folder of MovieLens 1M or 100K");
+  CLI::Option* const movielens = source->add_option("--movielens", arguments.movielens, "Folder of MovieLens 1M or 100K");
   CLI::Option* const interactions = source->add_option("--interactions", arguments.interactions, "Your own CSV file");
   source->add_option("--synthetic", arguments.synthetic, "A made-up data set: ml-1m or small");
   CLI::Option* const describe = source->add_option("--describe", arguments.describe, "Print what a data file holds");
   source->require_option(1);
-  CLI::Option* const movielens = source->get_option("--movielens");
   app.add_option("--links", arguments.files.links, "links.csv: movieId to tmdbId")->needs(movielens);
   app.add_option("--metadata", arguments.files.metadata, "movies_metadata.csv: release dates")->needs(movielens);
   app.add_option("--credits", arguments.files.credits, "credits.csv: directors and stars")->needs(movielens);
@@ -123,6 +128,8 @@ int Main(int argc, char** argv) {
   interactions->needs(schema);
   CLI::Option* const out = app.add_option("--out", arguments.out, "Data file to write")->excludes(describe);
   app.add_option("--csv", arguments.csv, "Also write the joined table as CSV, for people")->needs(out);
+  for (CLI::Option* const option : app.get_options()) NameType(option);
+  for (CLI::Option* const option : source->get_options()) NameType(option);
   CLI11_PARSE(app, argc, argv);
 
   if (!arguments.describe.empty()) return DescribeFile(arguments.describe);

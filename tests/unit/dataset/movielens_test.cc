@@ -92,8 +92,8 @@ TEST_F(MovieLens1MTest, WritesTheReferenceTable) {
   EXPECT_EQ(data->column("director")->code(0), kNullCode);
   EXPECT_TRUE(data->column("release_date")->is_null(0));
   EXPECT_EQ(data->column("user_rating")->number(0), 5);
-  EXPECT_EQ(report_.count("table", "users without a user_zip_code"), 1);
-  EXPECT_EQ(report_.count("table", "items without a director"), 3);
+  EXPECT_EQ(report_.count("table", "users with no user_zip_code"), 1);
+  EXPECT_EQ(report_.count("table", "items with no director"), 3);
   EXPECT_EQ(report_.count("table", "items without: kept after the others, never candidates"), 1);
 }
 
