@@ -41,9 +41,8 @@ uint64_t NewIncarnation() {
 }
 
 void KeepLargeBlocks() {
-  constexpr int kThreshold = 1 << 28;  // bytes
-  mallopt(M_MMAP_THRESHOLD, kThreshold);
-  mallopt(M_TRIM_THRESHOLD, kThreshold);
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // bytes; the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
 absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, SecurityRole role) {
