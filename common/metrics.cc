@@ -1,18 +1,13 @@
 #include "common/metrics.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <prometheus/exposer.h>
+#include <httplib.h>
 #include <prometheus/family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <chrono>
 #include <cstdlib>
-#include <exception>
 #include <map>
 #include <thread>
 #include <utility>
@@ -115,19 +110,10 @@ class Families {
   std::map<const MetricInfo*, prometheus::Family<T>*> families_;  // not changed after the constructor of Metrics
 };
 
-// Opens and closes a connection.
-void Knock(const std::string& host, int port) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(host.c_str(), fmt::format("{}", port).c_str(), &hints, &found) != 0) return;
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd >= 0) {
-    [[maybe_unused]] const int ignored = connect(fd, found->ai_addr, found->ai_addrlen);
-    close(fd);
-  }
-  freeaddrinfo(found);
-}
+// How many pages may be asked for at once. The server's threads have the system's usual stacks: those of prometheus-cpp's own
+// server are too small for a process with LibTorch's thread-local data, and cannot be started there.
+constexpr size_t kServingThreads = 2;
+constexpr time_t kIdleSeconds = 2;  // of a connection, before it is closed
 
 }  // namespace
 
@@ -141,24 +127,14 @@ struct Metrics::State {
   Families<prometheus::Counter> counters;
   Families<prometheus::Gauge> gauges;
   Families<prometheus::Histogram> histograms;
-  std::unique_ptr<prometheus::Exposer> exposer;
-  std::string host;
+  std::unique_ptr<httplib::Server> server;
+  std::thread serving;
 };
 
-// The web server looks whether it shall stop when a connection comes, else every two seconds: too long for a process to end.
 void Metrics::State::StopServing() {
-  if (exposer == nullptr) return;
-  const int port = exposer->GetListeningPorts().front();
-  std::atomic<bool> stopped = false;
-  std::thread knocker([&] {
-    while (!stopped) {
-      Knock(host, port);
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  });
-  exposer.reset();
-  stopped = true;
-  knocker.join();
+  if (!serving.joinable()) return;
+  server->stop();
+  serving.join();
 }
 
 void Metrics::State::Add(const MetricInfo& info) {
@@ -196,20 +172,29 @@ void Metrics::Remove(const GaugeInfo& info, const Labels& labels) { state_->gaug
 void Metrics::Remove(const HistogramInfo& info, const Labels& labels) { state_->histograms.Remove(info, labels); }
 
 absl::StatusOr<std::string> Metrics::Serve(const std::string& host, uint16_t port) {
-  const std::string wanted = fmt::format("{}:{}", host, port);
-  if (state_->exposer != nullptr) return absl::FailedPreconditionError("metrics are served already");
-  try {
-    auto exposer = std::make_unique<prometheus::Exposer>(wanted);
-    exposer->RegisterCollectable(state_->registry);
-    exposer->RegisterCollectable(state_->process);
-    const std::vector<int> ports = exposer->GetListeningPorts();
-    if (ports.empty()) return absl::UnavailableError(fmt::format("cannot serve metrics on {}", wanted));
-    state_->exposer = std::move(exposer);
-    state_->host = host;
-    return fmt::format("{}:{}", host, ports.front());
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(fmt::format("cannot serve metrics on {}: {}", wanted, error.what()));
+  if (state_->server != nullptr) return absl::FailedPreconditionError("metrics are served already");
+  auto server = std::make_unique<httplib::Server>();
+  server->new_task_queue = [] { return new httplib::ThreadPool(kServingThreads); };
+  server->set_read_timeout(kIdleSeconds);
+  server->set_keep_alive_timeout(kIdleSeconds);
+  // Not shared with another process: a port that is taken must be an error.
+  server->set_socket_options([](int socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
+  server->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
+    response.set_content(Text(), "text/plain; version=0.0.4; charset=utf-8");
+  });
+  const int bound = port == 0 ? server->bind_to_any_port(host) : server->bind_to_port(host, port) ? port : -1;
+  if (bound <= 0) {
+    return absl::UnavailableError(
+        fmt::format("cannot serve metrics on {}:{}: is the port taken, the host this one?", host, port));
   }
+  state_->server = std::move(server);
+  state_->serving = std::thread([serving = state_->server.get()] { serving->listen_after_bind(); });
+  // A server that is not yet running cannot be stopped.
+  while (!state_->server->is_running()) std::this_thread::yield();
+  return fmt::format("{}:{}", host, bound);
 }
 
 std::string Metrics::Text() const {
