@@ -1,0 +1,111 @@
+#include "tests/simulation/ledger.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+namespace marquee::simulation {
+namespace {
+
+constexpr uint32_t kDigits = 11;  // in base 4: 22 of the 24 bits of a float's significand
+
+// The digits of a column, or nullopt if it is no sum of powers of four above kInitial.
+std::optional<uint32_t> Digits(float value) {
+  const float above = value - kInitial;
+  if (!(above >= 0) || above >= static_cast<float>(1U << (2 * kDigits)) || above != std::floor(above)) return std::nullopt;
+  return static_cast<uint32_t>(above);
+}
+
+uint32_t Count(absl::Span<const float> values, size_t place) {
+  return *Digits(values[place / kDigits]) >> (2 * (place % kDigits)) & 3U;
+}
+
+}  // namespace
+
+Ledger::AttemptNumber Ledger::Begin(Attempt attempt) {
+  attempts_.push_back(attempt);
+  return attempts_.size();
+}
+
+std::optional<Ledger::Place> Ledger::TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt) {
+  Row& row = tables_[table][id];
+  row.dim = dim;
+  const size_t place = row.places.size();
+  if (place == static_cast<size_t>(dim) * kDigits) return std::nullopt;
+  row.places.push_back(attempt);
+  return Place{.column = static_cast<uint32_t>(place / kDigits), .value = static_cast<float>(1U << (2 * (place % kDigits)))};
+}
+
+std::string Ledger::Name(AttemptNumber number) const {
+  const Attempt& attempt = attempts_[number - 1];
+  return fmt::format("step {} of session {} (trial {}, epoch {}, {} to {})", attempt.step, attempt.session, attempt.trial,
+                     attempt.epoch, attempt.begin, attempt.end);
+}
+
+std::string Ledger::CheckRow(TableNumber table, Id id, absl::Span<const float> values, uint64_t acknowledged_before) const {
+  if (rolled_back_.contains(table)) return "";
+  ++rows_checked_;
+  static const Row kNeverPushed;
+  const Row* row = &kNeverPushed;
+  if (const auto of_table = tables_.find(table); of_table != tables_.end()) {
+    if (const auto found = of_table->second.find(id); found != of_table->second.end()) row = &found->second;
+  }
+  for (const float value : values) {
+    if (!Digits(value)) return fmt::format("table {} row {:x} holds {}, which nobody pushed", table, id, value);
+  }
+  for (size_t place = 0; place < values.size() * kDigits; ++place) {
+    const uint32_t count = Count(values, place);
+    if (place >= row->places.size()) {
+      if (count == 0) continue;
+      return fmt::format("table {} row {:x} column {}: an update that nobody pushed", table, id, place / kDigits);
+    }
+    const AttemptNumber attempt = row->places[place];
+    const uint64_t acknowledged_as = attempts_[attempt - 1].acknowledged_as;
+    if (count > 1) return fmt::format("table {} row {:x}: {} was applied {} times", table, id, Name(attempt), count);
+    if (count == 0 && acknowledged_as != 0 && acknowledged_as <= acknowledged_before) {
+      return fmt::format("table {} row {:x}: {} was acknowledged and is not there", table, id, Name(attempt));
+    }
+  }
+  return "";
+}
+
+std::string Ledger::CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session,
+                               uint64_t step) const {
+  const auto of_table = tables_.find(table);
+  if (of_table == tables_.end() || rolled_back_.contains(table)) return "";
+  const auto row = of_table->second.find(id);
+  if (row == of_table->second.end()) return "";
+  for (size_t place = 0; place < row->second.places.size(); ++place) {
+    const Attempt& attempt = attempts_[row->second.places[place] - 1];
+    if (attempt.session == session || attempt.step > step || Count(values, place) == 1) continue;
+    return fmt::format("table {} row {:x}: {} is missing; it should have been waited for", table, id,
+                       Name(row->second.places[place]));
+  }
+  return "";
+}
+
+std::vector<Id> Ledger::RowsOf(TableNumber table) const {
+  std::vector<Id> ids;
+  if (const auto found = tables_.find(table); found != tables_.end()) {
+    for (const auto& [id, row] : found->second) ids.push_back(id);
+  }
+  return ids;
+}
+
+std::string Ledger::CheckExamples(uint64_t trial, uint64_t examples, uint32_t epochs, uint64_t repeated) const {
+  std::vector<uint32_t> times(examples * epochs, 0);
+  for (const Attempt& attempt : attempts_) {
+    if (attempt.trial != trial || attempt.acknowledged_as == 0) continue;
+    for (uint64_t position = attempt.begin; position < attempt.end; ++position) ++times[attempt.epoch * examples + position];
+  }
+  uint64_t more = 0;
+  for (size_t i = 0; i < times.size(); ++i) {
+    if (times[i] == 0)
+      return fmt::format("trial {}: example {} of epoch {} was not trained", trial, i % examples, i / examples);
+    more += times[i] - 1;
+  }
+  if (more <= repeated) return "";
+  return fmt::format("trial {}: {} examples were trained again; {} were counted", trial, more, repeated);
+}
+
+}  // namespace marquee::simulation

@@ -1,0 +1,91 @@
+#ifndef MARQUEE_TESTS_SIMULATION_LEDGER_H_
+#define MARQUEE_TESTS_SIMULATION_LEDGER_H_
+
+// Knows what every row must hold. Each push adds to each of its rows a power of four at a column that is that push's alone, so
+// that the rows themselves tell how often each push was applied to them: the base-4 digits of a column are counts.
+//
+// Rows start at kInitial; tables are under SGD with learning rate 1; all numbers stay exact in a float. A row that holds
+// anything but what was pushed to it (a shifted gradient, another table's, half of one) has a digit that is nobody's.
+//
+// Promises that are checked with each row that is read, and with all rows before their table is dropped:
+//   acknowledged pushes (before the read was asked for) were applied exactly once; others at most once; nothing else was.
+// With what workers tell of steps: the staleness bound, the order of ranks in synchronous mode, and how often each example was
+// trained.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/id.h"
+
+namespace marquee::simulation {
+
+inline constexpr float kInitial = -1;
+
+class Ledger {
+ public:
+  using AttemptNumber = uint64_t;  // from 1
+
+  // A push that a worker is about to start.
+  struct Attempt {
+    uint64_t trial = 0;
+    uint64_t session = 0;
+    uint32_t rank = 0;
+    uint64_t step = 0;  // the worker's clock before it
+    uint32_t epoch = 0;
+    uint64_t begin = 0;  // positions of the epoch that it trains
+    uint64_t end = 0;
+    uint64_t acknowledged_as = 0;  // how many were acknowledged with it; 0: not
+  };
+  AttemptNumber Begin(Attempt attempt);
+
+  // Where in a row of `dim` columns the attempt adds how much; nullopt if the row has no place left.
+  struct Place {
+    uint32_t column = 0;
+    float value = 0;
+  };
+  std::optional<Place> TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt);
+
+  void Acknowledge(AttemptNumber attempt) { attempts_[attempt - 1].acknowledged_as = ++acknowledged_; }
+  uint64_t acknowledged() const { return acknowledged_; }
+
+  // Empty if the row may look like that to a read that was asked for when `acknowledged_before` were acknowledged.
+  std::string CheckRow(TableNumber table, Id id, absl::Span<const float> values, uint64_t acknowledged_before) const;
+
+  // Empty if every push of other sessions up to and including `step` is in the row.
+  std::string CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session, uint64_t step) const;
+
+  // The table's rows are gone: nothing is promised of it any more. Its trial starts anew in other tables.
+  void RollBack(TableNumber table) { rolled_back_.insert(table); }
+
+  // Ids of a table that anybody has pushed to, ascending.
+  std::vector<Id> RowsOf(TableNumber table) const;
+
+  // Empty if each of the trial's `examples` was trained and acknowledged in each epoch, and at most `repeated` of all more
+  // than once.
+  std::string CheckExamples(uint64_t trial, uint64_t examples, uint32_t epochs, uint64_t repeated) const;
+
+  uint64_t attempts() const { return attempts_.size(); }
+  uint64_t rows_checked() const { return rows_checked_; }
+
+ private:
+  struct Row {
+    uint32_t dim = 0;
+    std::vector<AttemptNumber> places;  // in the order of columns, then digits
+  };
+  std::string Name(AttemptNumber number) const;
+
+  std::vector<Attempt> attempts_;
+  std::map<TableNumber, std::map<Id, Row>> tables_;
+  std::set<TableNumber> rolled_back_;
+  uint64_t acknowledged_ = 0;
+  mutable uint64_t rows_checked_ = 0;
+};
+
+}  // namespace marquee::simulation
+
+#endif  // MARQUEE_TESTS_SIMULATION_LEDGER_H_

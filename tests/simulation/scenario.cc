@@ -1,0 +1,156 @@
+#include "tests/simulation/scenario.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace marquee::simulation {
+namespace {
+
+absl::Time At(absl::Duration since_start) { return absl::UnixEpoch() + since_start; }
+
+void DrawNetwork(Random& random, Scenario& scenario) {
+  NetworkFaults& network = scenario.network;
+  network.until = At(absl::Seconds(random.Between(5, 25)));
+  if (random.OneIn(8)) return;  // a network without faults
+  const auto rate = [&random](uint64_t most_percent) { return static_cast<double>(random.Below(most_percent + 1)) / 100; };
+  if (random.OneIn(2)) network.drop = rate(20);
+  if (random.OneIn(2)) network.duplicate = rate(20);
+  if (random.OneIn(2)) network.slow = rate(15);
+  network.max_delay = absl::Milliseconds(random.Between(1, 30));
+  network.slow_delay = absl::Milliseconds(random.Between(10, 4000));
+}
+
+void DrawSweep(Random& random, Scenario& scenario) {
+  CoordinatorOptions& options = scenario.coordinator;
+  options.partitions = 1U << random.Between(0, 5);
+  options.workers_per_trial = static_cast<uint32_t>(random.Between(1, scenario.workers));
+  options.heartbeat = absl::Milliseconds(random.Between(300, 1000));
+  options.lease = options.heartbeat * static_cast<double>(random.Between(4, 8));
+  options.resend_after = absl::Milliseconds(random.Between(200, 1000));
+  options.train_examples = random.Between(10, 150);
+  options.validation_examples = random.Between(1, 30);
+  options.test_examples = random.Between(1, 30);
+  options.chunk_batches = static_cast<uint32_t>(random.Between(1, 4));
+  options.evaluation_chunk = random.Between(1, 20);
+  options.max_attempts = 10;
+  const uint64_t trials = random.Between(1, 3);
+  for (uint64_t i = 0; i < trials; ++i) {
+    TrialConfig& trial = scenario.trials.emplace_back();
+    trial.name = fmt::format("trial{}", i);
+    trial.model.batch_size = static_cast<int>(random.Between(1, 8));
+    trial.model.epochs = static_cast<int>(random.Between(1, 2));
+    switch (random.Below(3)) {
+      case 0:
+        trial.consistency = {.mode = ConsistencyConfig::Mode::kAsync, .staleness = 0};
+        break;
+      case 1:
+        trial.consistency = {.mode = ConsistencyConfig::Mode::kBounded, .staleness = static_cast<int>(random.Below(4))};
+        break;
+      default:
+        trial.consistency = {.mode = ConsistencyConfig::Mode::kSynchronous, .staleness = 0};
+        break;
+    }
+    scenario.worker.trials[trial.name] = trial;
+  }
+}
+
+void DrawWorkers(Random& random, Scenario& scenario) {
+  SimWorkerOptions& options = scenario.worker;
+  options.client.resend_after = absl::Milliseconds(random.Between(100, 1000));
+  options.client.pull_deadline = absl::Seconds(random.Between(5, 30));
+  if (random.OneIn(4)) options.client.max_message_bytes = random.Between(20, 150);
+  if (random.OneIn(4)) options.client.max_unanswered_bytes = random.Between(1000, 20000);
+  options.longest_compute = absl::Milliseconds(random.Between(1, 200));
+  options.most_rows = static_cast<uint32_t>(random.Between(1, 8));
+  options.pool = static_cast<uint32_t>(random.Between(8, 60));
+  options.prefetch = random.OneIn(2);
+}
+
+std::vector<std::string> Names(const Scenario& scenario) {
+  std::vector<std::string> names = {"scheduler"};
+  for (uint32_t i = 0; i < scenario.servers; ++i) names.push_back(fmt::format("s{}", i));
+  for (uint32_t i = 0; i < scenario.workers; ++i) names.push_back(fmt::format("w{}", i));
+  return names;
+}
+
+void DrawFailures(Random& random, Scenario& scenario) {
+  const std::vector<std::string> names = Names(scenario);
+  const auto time = [&] { return At(random.Between(absl::ZeroDuration(), scenario.network.until - absl::UnixEpoch())); };
+  if (random.OneIn(2)) {  // workers die
+    for (uint64_t n = random.Between(1, 4); n > 0; --n) {
+      scenario.kills.push_back({.name = fmt::format("w{}", random.Below(scenario.workers)),
+                                .at = time(),
+                                .down = absl::Milliseconds(random.Between(1, 6000))});
+    }
+  }
+  if (random.OneIn(4)) {  // servers die
+    for (uint64_t n = random.Between(1, 2); n > 0; --n) {
+      scenario.kills.push_back({.name = fmt::format("s{}", random.Below(scenario.servers)),
+                                .at = time(),
+                                .down = absl::Milliseconds(random.Between(1, 6000))});
+    }
+  }
+  if (random.OneIn(4)) {  // the scheduler dies
+    scenario.kills.push_back({.name = "scheduler", .at = time(), .down = absl::Milliseconds(random.Between(1, 10000))});
+  }
+  if (random.OneIn(3)) {  // links are cut, for less or longer than a lease
+    for (uint64_t n = random.Between(1, 4); n > 0; --n) {
+      const absl::Time from = time();
+      scenario.cuts.push_back({.one = names[random.Below(names.size())],
+                               .other = names[random.Below(names.size())],
+                               .from = from,
+                               .until = from + absl::Milliseconds(random.Between(100, 12000))});
+    }
+  }
+}
+
+}  // namespace
+
+Scenario Scenario::FromSeed(uint64_t seed) {
+  Random random(seed);
+  Scenario scenario;
+  scenario.seed = seed;
+  scenario.servers = static_cast<uint32_t>(random.Between(1, 3));
+  scenario.shards_per_server = static_cast<uint32_t>(random.Between(1, 2));
+  scenario.workers = static_cast<uint32_t>(random.Between(1, 4));
+  for (uint32_t i = 0; i < scenario.servers; ++i) scenario.coordinator.servers.push_back(fmt::format("s{}", i));
+  DrawNetwork(random, scenario);
+  DrawSweep(random, scenario);
+  DrawWorkers(random, scenario);
+  DrawFailures(random, scenario);
+  scenario.launcher_reports_exits = random.OneIn(2);
+  scenario.same_endpoints = random.OneIn(2);
+  return scenario;
+}
+
+std::string Scenario::Describe() const {
+  const auto seconds = [](absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); };
+  std::string text = fmt::format(
+      "seed {}: {} servers of {} shards, {} partitions, {} workers, {} a trial, {} trials of {} examples\n"
+      "  network until {:.1f} s: drop {:.2f}, duplicate {:.2f}, slow {:.2f} by up to {}\n"
+      "  lease {}, messages of {} bytes, {}{}, exits are {}\n",
+      seed, servers, shards_per_server, coordinator.partitions, workers, coordinator.workers_per_trial, trials.size(),
+      coordinator.train_examples, seconds(network.until), network.drop, network.duplicate, network.slow,
+      absl::FormatDuration(network.slow_delay), absl::FormatDuration(coordinator.lease), worker.client.max_message_bytes,
+      worker.prefetch ? "prefetching, " : "", same_endpoints ? "endpoints stay" : "endpoints change",
+      launcher_reports_exits ? "reported" : "found by silence");
+  for (const TrialConfig& trial : trials) {
+    text +=
+        fmt::format("  {}: mode {} staleness {}, batch {}, {} epochs\n", trial.name, static_cast<int>(trial.consistency.mode),
+                    trial.consistency.staleness, trial.model.batch_size, trial.model.epochs);
+  }
+  for (const Kill& kill : kills) {
+    text += fmt::format("  {} is killed at {:.3f} s for {}\n", kill.name, seconds(kill.at), absl::FormatDuration(kill.down));
+  }
+  for (const Cut& cut : cuts) {
+    text += fmt::format("  {} and {} are cut off from {:.3f} to {:.3f} s\n", cut.one, cut.other, seconds(cut.from),
+                        seconds(cut.until));
+  }
+  return text;
+}
+
+std::string ReplayCommand(uint64_t seed) { return fmt::format("bin/simulate --seeds {}..{} --trace", seed, seed); }
+
+}  // namespace marquee::simulation

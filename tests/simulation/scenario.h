@@ -1,0 +1,72 @@
+#ifndef MARQUEE_TESTS_SIMULATION_SCENARIO_H_
+#define MARQUEE_TESTS_SIMULATION_SCENARIO_H_
+
+// What one simulated run consists of: the cluster, the sweep, and everything that goes wrong. Drawn from a seed.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/trial_config.h"
+#include "scheduler/coordinator.h"
+#include "tests/simulation/sim_worker.h"
+#include "tests/simulation/tamper.h"
+#include "tests/simulation/world.h"
+
+namespace marquee::simulation {
+
+struct Scenario {
+  uint64_t seed = 0;
+
+  // The cluster.
+  uint32_t servers = 1;
+  uint32_t shards_per_server = 1;
+  uint32_t workers = 1;
+  CoordinatorOptions coordinator;
+  std::vector<TrialConfig> trials;
+  SimWorkerOptions worker;
+  bool launcher_reports_exits = true;  // else dead processes are found by their silence
+  bool same_endpoints = true;          // a server that is started again listens where it did before
+
+  // What goes wrong, until network.until.
+  NetworkFaults network;
+  struct Kill {
+    std::string name;
+    absl::Time at;
+    absl::Duration down;  // until it is started again
+  };
+  std::vector<Kill> kills;
+  struct Cut {
+    std::string one, other;
+    absl::Time from, until;
+  };
+  std::vector<Cut> cuts;
+
+  static Scenario FromSeed(uint64_t seed);
+  std::string Describe() const;
+};
+
+struct Outcome {
+  std::string violation;  // empty: all promises were kept
+  std::string scenario;
+  std::vector<std::string> trace;
+  uint64_t fingerprint = 0;
+  // How much was tried.
+  uint64_t messages = 0;
+  uint64_t steps = 0;
+  uint64_t pushes = 0;
+  uint64_t rows_checked = 0;
+  uint64_t sessions_lost = 0;
+  uint64_t repeated_examples = 0;
+  double seconds = 0;  // simulated
+};
+
+// Runs a scenario to its end. `bug` is planted in the shards if not null.
+Outcome Simulate(const Scenario& scenario, const PlantedBug* bug = nullptr, bool trace = false);
+
+// The command that runs a seed again and shows what happened.
+std::string ReplayCommand(uint64_t seed);
+
+}  // namespace marquee::simulation
+
+#endif  // MARQUEE_TESTS_SIMULATION_SCENARIO_H_

@@ -1,0 +1,61 @@
+#ifndef MARQUEE_TESTS_SIMULATION_SIM_SERVER_H_
+#define MARQUEE_TESTS_SIMULATION_SIM_SERVER_H_
+
+// A simulated `ps` process: real shards, and the registration and heartbeats that the program sends for them. Looks at what
+// goes in and comes out: every row is compared with the ledger before its table is dropped or rolled back, and a session that a
+// shard has said to be closed must stay so.
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ps/shard.h"
+#include "tests/simulation/ledger.h"
+#include "tests/simulation/tamper.h"
+#include "tests/simulation/world.h"
+
+namespace marquee::simulation {
+
+class SimServer : public Process {
+ public:
+  // `tamper` may be null. All that is referred to must outlive the server.
+  SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints, Peer scheduler);
+
+  void OnMessage(const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override;
+  void OnTimer(absl::Time now, Outbox& outbox) override;
+  absl::Time next_timer() const override { return finished_ ? absl::InfiniteFuture() : due_; }
+
+  // Empty if the shards hold no table and no open session any more.
+  std::string CheckEmpty() const;
+
+ private:
+  struct Hosted {
+    std::unique_ptr<Shard> shard;
+    std::set<uint64_t> closed;  // sessions, by its own word
+  };
+
+  void OnSchedulerReply(const Message& message, absl::Time now, Outbox& outbox);
+  void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
+  void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
+  void CheckAnswer(Hosted& hosted, wire::Envelope::Body::Reader request, wire::Envelope::Body::Reader answer);
+
+  World& world_;
+  Ledger& ledger_;
+  Tamper* tamper_;
+  Identity self_;
+  std::vector<std::string> endpoints_;
+  Peer scheduler_;
+  std::map<std::string, Hosted> shards_;  // by endpoint
+
+  bool registered_ = false;
+  bool finished_ = false;
+  absl::Duration heartbeat_ = absl::Milliseconds(500);
+  absl::Time due_ = absl::InfinitePast();
+  uint64_t last_request_ = 0;
+};
+
+}  // namespace marquee::simulation
+
+#endif  // MARQUEE_TESTS_SIMULATION_SIM_SERVER_H_

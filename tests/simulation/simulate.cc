@@ -1,0 +1,218 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tests/simulation/scenario.h"
+#include "tests/simulation/sim_scheduler.h"
+#include "tests/simulation/sim_server.h"
+#include "tests/simulation/tamper.h"
+
+namespace marquee::simulation {
+namespace {
+
+const char* const kSchedulerEndpoint = "scheduler";
+constexpr absl::Duration kTimeToFinish = absl::Minutes(10);  // once faults have stopped
+constexpr absl::Duration kRestart = absl::Seconds(1);
+constexpr absl::Duration kTimeToQuiet = absl::Seconds(30);  // once the sweep is done
+
+// A run in progress.
+class Run {
+ public:
+  Run(const Scenario& scenario, const PlantedBug* bug, bool trace)
+      : scenario_(scenario),
+        random_(~scenario.seed),
+        world_(scenario.seed ^ 0x5eed, scenario.network, trace),
+        tamper_(bug == nullptr ? nullptr : bug->make()) {}
+
+  Outcome Execute();
+
+ private:
+  Identity NewIdentity(const std::string& name) { return {.name = name, .incarnation = random_.Next() | 1U}; }
+  void Start(const std::string& name);
+  void StartScheduler();
+  void StartServer(const std::string& name);
+  void StartWorker(const std::string& name);
+  void Kill(const Scenario::Kill& kill);
+  void ScheduleFailures();
+  absl::Time FaultsEnd() const;
+
+  bool SchedulerLives() const { return world_.Lives(kSchedulerEndpoint); }
+  bool SweepDone() const { return SchedulerLives() && scheduler_->coordinator().done(); }
+  bool AllFinished() const;
+  bool BoundHolds() const { return !any_worker_lost_ && (!SchedulerLives() || WorkersLost() == 0); }
+  uint64_t WorkersLost() const { return scheduler_->coordinator().counters().workers_lost; }
+  void CheckResults();
+  void CheckTrial(const TrialConfig& config);
+  void CheckQuiet();
+
+  const Scenario& scenario_;
+  Random random_;
+  World world_;
+  Ledger ledger_;
+  SimDisk disk_;
+  TrialNews news_;
+  std::unique_ptr<Tamper> tamper_;
+  uint64_t generation_ = 0;
+  bool any_worker_lost_ = false;
+  bool scheduler_killed_ = false;
+  // Owned by the world; good while the name lives.
+  SimScheduler* scheduler_ = nullptr;
+  std::map<std::string, SimServer*> servers_;
+  std::map<std::string, SimWorker*> workers_;
+  uint64_t repeated_ = 0;
+};
+
+void Run::Start(const std::string& name) {
+  if (name == kSchedulerEndpoint) return StartScheduler();
+  name[0] == 's' ? StartServer(name) : StartWorker(name);
+}
+
+void Run::StartScheduler() {
+  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_);
+  scheduler_ = scheduler.get();
+  if (absl::Status status = scheduler_->Start(scenario_.trials); !status.ok()) {
+    world_.Violate(fmt::format("the scheduler could not start: {}", status.ToString()));
+  }
+  world_.Start(kSchedulerEndpoint, {kSchedulerEndpoint}, std::move(scheduler));
+}
+
+void Run::StartServer(const std::string& name) {
+  std::vector<std::string> endpoints;
+  const std::string suffix = scenario_.same_endpoints ? "" : fmt::format(".{}", ++generation_);
+  for (uint32_t i = 0; i < scenario_.shards_per_server; ++i) endpoints.push_back(fmt::format("{}/{}{}", name, i, suffix));
+  auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint);
+  servers_[name] = server.get();
+  world_.Start(name, endpoints, std::move(server));
+}
+
+void Run::StartWorker(const std::string& name) {
+  auto worker = std::make_unique<SimWorker>(world_, ledger_, scenario_.worker, news_, random_.Next(), NewIdentity(name),
+                                            kSchedulerEndpoint, [this] { return BoundHolds(); });
+  // A worker that is refused exits, and its supervisor starts it again.
+  worker->on_exit([this, name] { world_.At(world_.now(), [this, name] { Kill({name, world_.now(), kRestart}); }); });
+  workers_[name] = worker.get();
+  world_.Start(name, {}, std::move(worker));
+}
+
+void Run::Kill(const Scenario::Kill& kill) {
+  if (!world_.Lives(kill.name)) return;
+  if (kill.name[0] == 'w') any_worker_lost_ = true;
+  if (kill.name == kSchedulerEndpoint) {
+    any_worker_lost_ |= WorkersLost() > 0;
+    scheduler_killed_ = true;
+  }
+  world_.Kill(kill.name);
+  servers_.erase(kill.name);
+  workers_.erase(kill.name);
+  if (scenario_.launcher_reports_exits && kill.name != kSchedulerEndpoint && SchedulerLives()) {
+    world_.Interrupt(kSchedulerEndpoint, [this, name = kill.name](absl::Time now, Outbox& outbox) {
+      scheduler_->coordinator().OnProcessExit(name, now, outbox);
+    });
+  }
+  world_.At(world_.now() + kill.down, [this, name = kill.name] {
+    if (!world_.Lives(name)) Start(name);
+  });
+}
+
+void Run::ScheduleFailures() {
+  for (const Scenario::Kill& kill : scenario_.kills) world_.At(kill.at, [this, kill] { Kill(kill); });
+  for (const Scenario::Cut& cut : scenario_.cuts) world_.Partition(cut.one, cut.other, cut.from, cut.until);
+}
+
+absl::Time Run::FaultsEnd() const {
+  absl::Time end = scenario_.network.until;
+  for (const Scenario::Kill& kill : scenario_.kills) end = std::max(end, kill.at + kill.down);
+  for (const Scenario::Cut& cut : scenario_.cuts) end = std::max(end, cut.until);
+  return end;
+}
+
+bool Run::AllFinished() const {
+  if (!SweepDone() || workers_.size() != scenario_.workers) return false;
+  return std::all_of(workers_.begin(), workers_.end(), [](const auto& entry) { return entry.second->finished(); });
+}
+
+Outcome Run::Execute() {
+  Start(kSchedulerEndpoint);
+  for (uint32_t i = 0; i < scenario_.servers; ++i) Start(fmt::format("s{}", i));
+  for (uint32_t i = 0; i < scenario_.workers; ++i) Start(fmt::format("w{}", i));
+  ScheduleFailures();
+  // What is killed after the sweep is done has no part in it, but the run goes on until all of that is over.
+  const absl::Time faults_end = FaultsEnd();
+  const bool finished = world_.Run([&] { return AllFinished(); }, faults_end + kTimeToFinish);
+  if (finished) {
+    CheckResults();
+  } else {
+    world_.Violate("the sweep was not done ten minutes after the last fault");
+  }
+
+  return Outcome{.violation = world_.violation(),
+                 .scenario = scenario_.Describe(),
+                 .trace = world_.trace(),
+                 .fingerprint = world_.fingerprint(),
+                 .messages = world_.messages(),
+                 .steps = news_.steps,
+                 .pushes = ledger_.attempts(),
+                 .rows_checked = ledger_.rows_checked(),
+                 .sessions_lost = news_.sessions_lost,
+                 .repeated_examples = repeated_,
+                 .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};
+}
+
+void Run::CheckResults() {
+  for (const TrialConfig& config : scenario_.trials) CheckTrial(config);
+  CheckQuiet();
+}
+
+void Run::CheckTrial(const TrialConfig& config) {
+  const auto found = disk_.trials().find(config.name);
+  if (found == disk_.trials().end()) return world_.Violate(fmt::format("{} is not on the disk", config.name));
+  const StateStore::Trial& trial = found->second;
+  if (trial.status != TrialStatus::kFinished) {
+    return world_.Violate(fmt::format("{} ended as {}: {}", config.name, static_cast<int>(trial.status), trial.reason));
+  }
+  const CoordinatorOptions& options = scenario_.coordinator;
+  const auto epochs = static_cast<uint32_t>(config.model.epochs);
+  if (trial.result.examples != options.train_examples * epochs) {
+    return world_.Violate(
+        fmt::format("{} counted {} examples of {} x {}", config.name, trial.result.examples, epochs, options.train_examples));
+  }
+  repeated_ += trial.result.repeated_examples;
+  const std::string wrong =
+      ledger_.CheckExamples(news_.newest_trial[config.name], options.train_examples, epochs, trial.result.repeated_examples);
+  if (!wrong.empty()) return world_.Violate(fmt::format("{}: {}", config.name, wrong));
+  // The mean of all positions, each once.
+  const auto check = [&](const std::map<std::string, double>& metrics, uint64_t examples, const char* part) {
+    const auto position = metrics.find("position");
+    const double expected = static_cast<double>(examples - 1) / 2;
+    if (position != metrics.end() && std::abs(position->second - expected) < 1e-9) return;
+    world_.Violate(fmt::format("{}: {} evaluated other examples than its {}", config.name, part, examples));
+  };
+  check(trial.result.validation, options.validation_examples, "validation");
+  check(trial.result.test, options.test_examples, "test");
+}
+
+// With the sweep over, nobody must have anything left: no request without an answer, no table, no session. A server that was
+// lost while tables were dropped, or whose scheduler was, may keep some until it is told to exit.
+void Run::CheckQuiet() {
+  const bool cleanup_cut_short = scheduler_killed_ || scheduler_->coordinator().counters().servers_lost > 0;
+  const auto problem = [&]() -> std::string {
+    for (const auto& [name, worker] : workers_) {
+      if (std::string wrong = worker->CheckQuiet(); !wrong.empty()) return wrong;
+    }
+    for (const auto& [name, server] : servers_) {
+      if (std::string wrong = server->CheckEmpty(); !cleanup_cut_short && !wrong.empty()) return wrong;
+    }
+    return "";
+  };
+  const bool quiet = world_.Run([&] { return servers_.size() == scenario_.servers && problem().empty(); },
+                                std::max(world_.now(), FaultsEnd()) + kTimeToQuiet);
+  if (!quiet) world_.Violate(fmt::format("after the sweep: {}", problem()));
+}
+
+}  // namespace
+
+Outcome Simulate(const Scenario& scenario, const PlantedBug* bug, bool trace) { return Run(scenario, bug, trace).Execute(); }
+
+}  // namespace marquee::simulation

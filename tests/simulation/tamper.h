@@ -1,0 +1,48 @@
+#ifndef MARQUEE_TESTS_SIMULATION_TAMPER_H_
+#define MARQUEE_TESTS_SIMULATION_TAMPER_H_
+
+// Planted bugs: what stands between the network and a real shard, and spoils what passes. A bug of the client is one that
+// spoils a request before the shard sees it; a bug of the shard is one that does not do what it answers. The tests show that
+// the ledger finds each of them.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/message.h"
+#include "ps/shard.h"
+
+namespace marquee::simulation {
+
+class Tamper {
+ public:
+  virtual ~Tamper() = default;
+  virtual void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) = 0;
+};
+
+// Keeps what is sent.
+class Capture : public Outbox {
+ public:
+  struct Sent {
+    Peer to;
+    OutgoingMessagePtr message;
+  };
+  void Send(const Peer& to, OutgoingMessagePtr message) override { sent_.push_back({to, std::move(message)}); }
+  const std::vector<Sent>& sent() const { return sent_; }
+
+ private:
+  std::vector<Sent> sent_;
+};
+
+struct PlantedBug {
+  std::string name;
+  std::string found_as;  // part of the violation that it leads to
+  std::function<std::unique_ptr<Tamper>()> make;
+};
+
+const std::vector<PlantedBug>& PlantedBugs();
+
+}  // namespace marquee::simulation
+
+#endif  // MARQUEE_TESTS_SIMULATION_TAMPER_H_
