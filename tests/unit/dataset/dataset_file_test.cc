@@ -2,10 +2,13 @@
 
 #include "dataset/dataset_file.h"
 
+#include <xxhash.h>
+
 #include <cstring>
 
 #include "common/id.h"
 #include "dataset/dataset.h"
+#include "dataset/random.h"
 #include "dataset/table_csv.h"
 #include "dataset/writer.h"
 #include "tests/unit/dataset/small_tables.h"
@@ -102,6 +105,50 @@ TEST(DatasetFile, RefusesEveryDamage) {
     EXPECT_FALSE(Dataset::Open(folder.Write("bad.mq", good.substr(0, size))).ok()) << "first " << size << " bytes";
   }
   EXPECT_FALSE(Dataset::Open(folder.Write("bad.mq", good + std::string(8, '\0'))).ok());
+}
+
+// Touches every value, so that a sanitizer sees an index that leads outside.
+double SumOf(const Dataset& data) {
+  double sum = 0;
+  for (size_t i = 0; i < data.interactions(); ++i)
+    sum += static_cast<double>(data.user_of()[i] + data.item_of()[i]) + data.label()[i];
+  for (const auto& column : data.columns()) {
+    for (uint32_t code = 0; code < column->values(); ++code) sum += static_cast<double>(column->value(code).size());
+    for (size_t row = 0; row < column->size(); ++row) {
+      if (column->type() == Column::Type::kNumber) {
+        sum += column->is_null(row) ? 0 : column->number(row);
+      } else if (column->type() == Column::Type::kId) {
+        sum += column->code(row) == kNullCode ? 0 : static_cast<double>(column->value(column->code(row)).size());
+      } else {
+        for (const uint32_t code : column->codes(row)) sum += static_cast<double>(column->value(code).size());
+      }
+    }
+  }
+  return sum;
+}
+
+// Content that its checksum vouches for and that is wrong all the same: written by a program with a bug, or by malice.
+TEST(DatasetFile, SurvivesWrongContentUnderARightChecksum) {
+  const TempFolder folder;
+  WriteAndOpen(SmallTables(), folder / "a.mq");
+  const std::string good = ReadBytes(folder / "a.mq");
+  Random random(11);
+  size_t refused = 0;
+  for (int round = 0; round < 1500; ++round) {
+    std::string bad = good;
+    for (uint64_t changes = 1 + random.Below(3); changes > 0; --changes) {
+      bad[sizeof(DataFileHeader) + random.Below(bad.size() - sizeof(DataFileHeader))] = static_cast<char>(random.Next());
+    }
+    DataFileHeader header;
+    header.content_bytes = bad.size() - sizeof(header);
+    header.checksum = XXH3_64bits(bad.data() + sizeof(header), header.content_bytes);
+    std::memcpy(bad.data(), &header, sizeof(header));
+    const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(folder.Write("bad.mq", bad));
+    refused += data.ok() ? 0 : 1;
+    if (data.ok()) SumOf(**data);
+  }
+  EXPECT_GT(refused, 250);
+  EXPECT_LT(refused, 1500);  // a changed letter of a title is nobody's error
 }
 
 TEST(DatasetFile, NamesWhatIsWrong) {
