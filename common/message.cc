@@ -99,6 +99,13 @@ OutgoingMessage::OutgoingMessage(size_t expected_bytes)
   envelope_.setProtocolVersion(wire::PROTOCOL_VERSION);
 }
 
+std::byte* OutgoingMessage::NewBulk(size_t bytes) {
+  const size_t words = (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+  bulks_.emplace_back(new uint64_t[words]);  // not std::make_unique, which zeroes
+  bulks_.back()[words - 1] = 0;              // the padding
+  return reinterpret_cast<std::byte*>(bulks_.back().get());
+}
+
 size_t OutgoingMessage::bytes() {
   size_t total = 0;
   for (const auto segment : segments()) total += segment.size() * sizeof(capnp::word);

@@ -12,6 +12,14 @@
 
 namespace marquee {
 
+template <typename Init, typename Adopt>
+std::byte* OutgoingMessage::PlaceBulk(size_t bytes, const Init& init, const Adopt& adopt) {
+  if (bytes < kOwnSegmentBytes) return reinterpret_cast<std::byte*>(init(static_cast<uint32_t>(bytes)).begin());
+  std::byte* const memory = NewBulk(bytes);
+  adopt(builder_.getOrphanage().referenceExternalData({reinterpret_cast<const kj::byte*>(memory), bytes}));
+  return memory;
+}
+
 template <typename Handler>
 absl::Status Guarded(Handler&& handler) {
   try {

@@ -41,7 +41,8 @@ class Server {
       : place_(place), options_(std::move(options)), metrics_(metrics), transport_metrics_(metrics) {}
 
   absl::Status Start(const std::string& metrics_endpoint, const std::string& scheduler);
-  // Until the program is to stop (OK), the scheduler refuses this server or is silent for too long, or is another cluster's.
+  // Until the program is to stop or the sweep is over (OK), the scheduler refuses this server or is silent for too long, or is
+  // another cluster's.
   absl::Status Run(absl::Duration orphan_after);
   bool cluster_changed() const { return link_->cluster_changed(); }
 
@@ -91,7 +92,7 @@ absl::Status Server::Start(const std::string& metrics_endpoint, const std::strin
 absl::Status Server::Run(absl::Duration orphan_after) {
   const absl::Time started = SteadyNow();
   bool registered = false;
-  while (!StopRequested() && link_->status().ok() && !link_->cluster_changed()) {
+  while (!StopRequested() && link_->status().ok() && !link_->cluster_changed() && !link_->dismissed()) {
     const absl::Duration wait = std::clamp(link_->next_timer() - SteadyNow(), absl::ZeroDuration(), kLongestWait);
     transport_->Receive(wait, [&](const Message& message) { link_->OnMessage(message, SteadyNow(), *transport_); });
     link_->OnTimer(SteadyNow(), *transport_);
@@ -105,6 +106,7 @@ absl::Status Server::Run(absl::Duration orphan_after) {
       return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
     }
   }
+  if (link_->dismissed()) LogInfo("the sweep is over: ends");
   return link_->status();
 }
 

@@ -77,12 +77,11 @@ class Row {
 
   // The first `bytes` of the row; what lies further on is left to the hardware's own prefetching.
   void Prefetch(size_t bytes) const {
-    constexpr size_t kLine = 64;
-    constexpr size_t kMost = 10 * kLine;
-    const char* const begin = reinterpret_cast<const char*>(words_);
-    const char* const last = begin + std::min(bytes, kMost) - 1;
-    for (const char* line = begin; line < last; line += kLine) __builtin_prefetch(line, 1);
-    __builtin_prefetch(last, 1);
+    constexpr uintptr_t kLine = 64;
+    constexpr size_t kMostBytes = 640;
+    const auto begin = reinterpret_cast<uintptr_t>(words_);
+    const uintptr_t end = begin + std::min(bytes, kMostBytes);
+    for (uintptr_t line = begin & ~(kLine - 1); line < end; line += kLine) __builtin_prefetch(reinterpret_cast<void*>(line), 1);
   }
 
  private:

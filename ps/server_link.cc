@@ -51,7 +51,9 @@ void ServerLink::OnTimer(absl::Time now, Outbox& outbox) {
   outbox.Send(scheduler_, BuildRequest());
 }
 
-absl::Time ServerLink::next_timer() const { return status_.ok() && !cluster_changed_ ? due_ : absl::InfiniteFuture(); }
+absl::Time ServerLink::next_timer() const {
+  return status_.ok() && !cluster_changed_ && !dismissed_ ? due_ : absl::InfiniteFuture();
+}
 
 void ServerLink::OnMessage(const Message& message, absl::Time now, Outbox& outbox) {
   if (message.from() != scheduler_ || message.envelope().getRequestId() != last_request_ || answered_) return;
@@ -95,6 +97,9 @@ void ServerLink::HandleError(wire::Error::Reader error, absl::Time now) {
     case wire::Error::Code::NOT_YET:
     case wire::Error::Code::INTERNAL:
       return;  // again when due
+    case wire::Error::Code::CANCELLED:
+      dismissed_ = true;
+      return;
     default:
       status_ =
           absl::FailedPreconditionError(fmt::format("the scheduler refuses this server: {}: {} ({})", error.getField().cStr(),

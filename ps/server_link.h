@@ -37,6 +37,8 @@ class ServerLink {
   // The scheduler belongs to another cluster than the one that was joined at first: nothing of the shards' state is of use
   // any more, and this server must start over as a new incarnation.
   bool cluster_changed() const { return cluster_changed_; }
+  // The sweep is over, and the scheduler needs this server no more.
+  bool dismissed() const { return dismissed_; }
   absl::Time last_heard() const { return last_heard_; }  // of the scheduler; InfinitePast if never
 
  private:
@@ -50,6 +52,7 @@ class ServerLink {
   Peer scheduler_;
   bool registered_ = false;
   bool cluster_changed_ = false;
+  bool dismissed_ = false;
   uint64_t cluster_id_ = 0;  // 0: not known yet
   absl::Status status_;
   absl::Duration heartbeat_;

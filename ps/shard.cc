@@ -136,7 +136,11 @@ OutgoingMessagePtr Shard::Impl::HandlePull(const Message& message) {
   if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getPull(), ContextOf(message))) {
     return Refuse(message, *refusal);
   }
-  OutgoingMessagePtr reply = Reply(message, request.reply_bytes + kBytesPerSection * request.sections.size());
+  size_t bytes_in_place = kBytesPerSection * request.sections.size();
+  for (const auto& [table, ids] : request.sections) {
+    bytes_in_place += OutgoingMessage::BytesInPlace(ids.size() * table->dim() * sizeof(float));
+  }
+  OutgoingMessagePtr reply = Reply(message, bytes_in_place);
   auto sections = reply->envelope().getBody().initRows().initSections(static_cast<uint32_t>(request.sections.size()));
   for (uint32_t i = 0; i < request.sections.size(); ++i) {
     const auto& [table, ids] = request.sections[i];
@@ -145,8 +149,10 @@ OutgoingMessagePtr Shard::Impl::HandlePull(const Message& message) {
     section.setDim(table->dim());
     section.setCount(static_cast<uint32_t>(ids.size()));
     section.setType(wire::ElementType::FLOAT32);
-    auto values = section.initValues(static_cast<uint32_t>(ids.size() * table->dim() * sizeof(float)));
-    table->Gather(ids, reinterpret_cast<float*>(values.begin()));
+    std::byte* const values = reply->PlaceBulk(
+        ids.size() * table->dim() * sizeof(float), [&](uint32_t bytes) { return section.initValues(bytes); },
+        [&](capnp::Orphan<capnp::Data> orphan) { section.adoptValues(kj::mv(orphan)); });
+    table->Gather(ids, reinterpret_cast<float*>(values));
   }
   for (PartitionNumber p = 0; p < use_.size(); ++p) {
     use_[p].rows_pulled += request.rows_of_partition[p];

@@ -1,7 +1,6 @@
 #include "ps/table_store.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -15,6 +14,10 @@ constexpr size_t kFetchedBytes = 8U << 10U;
 constexpr size_t kLeastAhead = 4;
 constexpr size_t kMostAhead = 32;
 constexpr size_t kLookups = 128;  // a power of two over 2 x kMostAhead
+
+void CopyRow(const float* __restrict from, size_t dim, float* __restrict to) {
+  for (size_t i = 0; i < dim; ++i) to[i] = from[i];
+}
 
 size_t AheadFor(size_t bytes_used) { return std::clamp(kFetchedBytes / bytes_used, kLeastAhead, kMostAhead); }
 
@@ -64,12 +67,11 @@ void TableStore::LookUp(absl::Span<const Id> ids, size_t bytes_used, const Use& 
 }
 
 void TableStore::Gather(absl::Span<const Id> ids, float* values) const {
-  const size_t bytes = dim() * sizeof(float);
-  LookUp(ids, sizeof(Id) + bytes, [&](size_t i, const Lookup& lookup) {
+  LookUp(ids, sizeof(Id) + dim() * sizeof(float), [&](size_t i, const Lookup& lookup) {
     Row row = lookup.row;
     if (row && row.id() != ids[i]) row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
     if (row) {
-      std::memcpy(values + i * dim(), row.weights(), bytes);
+      CopyRow(row.weights(), dim(), values + i * dim());
     } else {
       initial_values_.Fill(ids[i], absl::MakeSpan(values + i * dim(), dim()));
     }

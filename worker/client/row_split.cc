@@ -14,6 +14,19 @@ constexpr uint32_t kInfinityBits = 0x7f800000U;
 
 size_t RowBytes(const RowBlock& block) { return sizeof(Id) + block.dim * sizeof(float); }
 
+template <typename Section>
+Id* PlaceIds(OutgoingMessage& message, Section section, size_t count) {
+  return reinterpret_cast<Id*>(message.PlaceBulk(
+      count * sizeof(Id), [&](uint32_t bytes) { return section.initIds(bytes); },
+      [&](capnp::Orphan<capnp::Data> ids) { section.adoptIds(kj::mv(ids)); }));
+}
+
+float* PlaceGradients(OutgoingMessage& message, wire::PushSection::Builder section, size_t count) {
+  return reinterpret_cast<float*>(message.PlaceBulk(
+      count * sizeof(float), [&](uint32_t bytes) { return section.initGradients(bytes); },
+      [&](capnp::Orphan<capnp::Data> gradients) { section.adoptGradients(kj::mv(gradients)); }));
+}
+
 RowBlock SubBlock(const RowBlock& block, size_t begin, size_t count) {
   RowBlock part = block;
   part.ids = block.ids.subspan(begin, count);
@@ -35,11 +48,6 @@ uint32_t CopyRow(const float* __restrict from, uint32_t dim, float* __restrict t
     largest = std::max(largest, std::bit_cast<uint32_t>(from[i]) & 0x7fffffffU);
   }
   return largest;
-}
-
-template <typename T>
-T* ValuesOf(capnp::Data::Builder data) {
-  return reinterpret_cast<T*>(data.begin());
 }
 
 template <typename T>
@@ -102,13 +110,16 @@ std::vector<ShardRequest> RowSplitter::SplitPull(const View& view, absl::Span<co
     const uint32_t section_count = Sections(shard);
     if (section_count == 0) continue;
     size_t rows = 0;
-    for (size_t b = 0; b < blocks.size(); ++b) rows += Rows(b, shard);
+    size_t bytes = section_count * kSectionBytes;
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      rows += Rows(b, shard);
+      bytes += OutgoingMessage::BytesInPlace(Rows(b, shard) * sizeof(Id));
+    }
     ShardRequest& request = requests.emplace_back();
     request.request_id = ++last_request_id_;
     request.shard = shard;
     request.positions.resize(rows);
-    request.message =
-        NewRequest(self_, view.number, request.request_id, timeout, rows * sizeof(Id) + section_count * kSectionBytes);
+    request.message = NewRequest(self_, view.number, request.request_id, timeout, bytes);
     auto sections = request.message->envelope().getBody().initPull().initSections(section_count);
     uint32_t* positions = request.positions.data();
     for (size_t b = 0; b < blocks.size(); ++b) {
@@ -118,7 +129,7 @@ std::vector<ShardRequest> RowSplitter::SplitPull(const View& view, absl::Span<co
       section.setTable(blocks[b].table);
       section.setDim(blocks[b].dim);
       section.setCount(count);
-      destinations[b * shards_ + shard] = {ValuesOf<Id>(section.initIds(count * static_cast<uint32_t>(sizeof(Id)))), positions};
+      destinations[b * shards_ + shard] = {PlaceIds(*request.message, section, count), positions};
       positions += count;
       request.targets.push_back({blocks[b].table, blocks[b].dim, count, blocks[b].values});
     }
@@ -150,7 +161,10 @@ absl::StatusOr<std::vector<ShardRequest>> RowSplitter::SplitPush(const View& vie
     const uint32_t section_count = Sections(shard);
     if (section_count == 0) continue;
     size_t bytes = section_count * kSectionBytes;
-    for (size_t b = 0; b < blocks.size(); ++b) bytes += Rows(b, shard) * RowBytes(blocks[b]);
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      bytes += OutgoingMessage::BytesInPlace(Rows(b, shard) * sizeof(Id));
+      bytes += OutgoingMessage::BytesInPlace(Rows(b, shard) * blocks[b].dim * sizeof(float));
+    }
     ShardRequest& request = requests.emplace_back();
     request.request_id = ++last_request_id_;
     request.shard = shard;
@@ -169,9 +183,8 @@ absl::StatusOr<std::vector<ShardRequest>> RowSplitter::SplitPush(const View& vie
       section.setCount(count);
       section.setType(wire::ElementType::FLOAT32);
       section.setLearningRate(blocks[b].learning_rate);
-      const auto gradient_bytes = static_cast<uint32_t>(count * blocks[b].dim * sizeof(float));
-      destinations[b * shards_ + shard] = {ValuesOf<Id>(section.initIds(count * static_cast<uint32_t>(sizeof(Id)))),
-                                           ValuesOf<float>(section.initGradients(gradient_bytes))};
+      destinations[b * shards_ + shard] = {PlaceIds(*request.message, section, count),
+                                           PlaceGradients(*request.message, section, size_t{count} * blocks[b].dim)};
     }
   }
 

@@ -148,6 +148,16 @@ TEST_F(ServerLinkTest, SaysWhenTheClusterIsAnother) {
   EXPECT_TRUE(sent_.empty());
 }
 
+TEST_F(ServerLinkTest, EndsWithoutErrorWhenTheSweepIsOver) {
+  BeRegistered();
+  Advance(absl::Seconds(1));
+  Answer(Sent(), Error(wire::Error::Code::CANCELLED));
+  EXPECT_TRUE(link_.dismissed());
+  EXPECT_TRUE(link_.status().ok());
+  Advance(absl::Minutes(5));
+  EXPECT_TRUE(sent_.empty());
+}
+
 TEST_F(ServerLinkTest, GivesUpWhenItIsRefused) {
   Advance(absl::ZeroDuration());
   Answer(Sent(), Error(wire::Error::Code::CONFLICT));

@@ -80,7 +80,7 @@ TEST(Shard, PullsCreateNothing) {
   EXPECT_EQ(ready.shard.Tables()[0].rows, 0U);
 }
 
-TEST(Shard, RowsComeInOneSegment) {
+TEST(Shard, RowsComeInASegmentOfTheirOwn) {
   ReadyShard ready({SgdTable(1, 64)});
   std::vector<Id> ids(4000);
   std::iota(ids.begin(), ids.end(), 0);
@@ -91,7 +91,7 @@ TEST(Shard, RowsComeInOneSegment) {
     size_t segments = 0;
   } outbox;
   ready.shard.OnMessage(*pull, absl::UnixEpoch(), outbox);
-  EXPECT_EQ(outbox.segments, 1U);
+  EXPECT_EQ(outbox.segments, 2U);
 }
 
 TEST(Shard, AnUpdateStartsFromTheInitialValues) {
