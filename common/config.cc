@@ -69,7 +69,7 @@ std::string QuotedYaml(std::string_view text) {
 
 absl::StatusOr<ConfigDocument> ConfigDocument::Parse(std::string_view yaml, std::string label) {
   try {
-    return ConfigDocument(YAML::Load(std::string(yaml)), std::move(label));
+    return ConfigDocument(YAML::Load(std::string(yaml)), label);
   } catch (const YAML::Exception& exception) {
     return absl::InvalidArgumentError(fmt::format("{}:{}: not YAML: {}", label, LineOfMark(exception.mark), exception.msg));
   }

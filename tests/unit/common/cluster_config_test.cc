@@ -1,0 +1,135 @@
+#include "common/cluster_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace marquee {
+namespace {
+
+using testing::HasSubstr;
+
+class ClusterConfigTest : public testing::Test {
+ protected:
+  ClusterConfigTest() {
+    folder_ = std::filesystem::temp_directory_path() /
+              ("marquee-cluster-" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    std::filesystem::create_directories(folder_);
+  }
+  ~ClusterConfigTest() override { std::filesystem::remove_all(folder_); }
+
+  absl::StatusOr<ClusterConfig> Load(const std::string& yaml) {
+    std::ofstream(folder_ / "cluster.yaml") << yaml;
+    return LoadClusterConfig((folder_ / "cluster.yaml").string());
+  }
+  std::string ErrorOf(const std::string& yaml) { return std::string(Load(yaml).status().message()); }
+
+  std::filesystem::path folder_;
+};
+
+constexpr char kSmall[] = "cluster:\n  servers: {count: 2, shards: 3}\n  workers: {count: 1, threads: 4, device: cpu}\n";
+
+TEST_F(ClusterConfigTest, CountsMakeNamesOnLoopback) {
+  const absl::StatusOr<ClusterConfig> config =
+      Load(std::string(kSmall) + "data: {file: some/data.mq}\nmodels: {}\nsweep: x.yaml\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->servers.size(), 2U);
+  EXPECT_EQ(config->servers[1].name, "s1");
+  EXPECT_EQ(config->servers[1].shards, 3U);
+  EXPECT_EQ(config->servers[1].host, "127.0.0.1");
+  ASSERT_NE(config->worker("w0"), nullptr);
+  EXPECT_EQ(config->worker("w0")->threads, 4U);
+  EXPECT_EQ(config->worker("w0")->device, "cpu");
+  EXPECT_EQ(config->worker("s0"), nullptr);
+  EXPECT_EQ(config->launcher, ClusterConfig::Launcher::kLocal);
+  EXPECT_FALSE(config->curve);
+  EXPECT_EQ(config->partitions, 64U);
+  EXPECT_EQ(config->data_file, (folder_ / "some/data.mq").string());
+}
+
+TEST_F(ClusterConfigTest, ListsSayEveryPlace) {
+  const absl::StatusOr<ClusterConfig> config = Load(R"(
+cluster:
+  name: three
+  launcher: external
+  security: none
+  partitions: 16
+  scheduler: {host: 10.0.0.1, port: 7700, metrics_port: 9700}
+  servers:
+    - {name: a, host: 10.0.0.1, port: 7710, shards: 2, metrics_port: 9710}
+    - {name: b, host: 10.0.0.2, port: 7710}
+  workers:
+    - {name: c, host: 10.0.0.3, threads: 2, device: cuda, metrics_port: 9720}
+  heartbeat_seconds: 0.5
+  lease_seconds: 5
+  max_message_mib: 32
+  max_queued_mib: 128
+data: data.mq
+)");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->launcher, ClusterConfig::Launcher::kExternal);
+  EXPECT_EQ(config->scheduler.port, 7700);
+  EXPECT_EQ(config->server("b")->host, "10.0.0.2");
+  EXPECT_EQ(config->server("a")->metrics_port, 9710);
+  EXPECT_EQ(config->worker("c")->device, "cuda");
+  EXPECT_EQ(config->heartbeat, absl::Milliseconds(500));
+  EXPECT_EQ(config->max_message_bytes, 32U << 20U);
+  EXPECT_EQ(config->data_file, (folder_ / "data.mq").string());
+}
+
+TEST_F(ClusterConfigTest, OffLoopbackNeedsSecurity) {
+  const std::string yaml =
+      "cluster:\n  launcher: external\n  scheduler: {host: 10.0.0.1, port: 1}\n  servers: {count: 1}\n  workers: {count: 1}\n";
+  EXPECT_THAT(ErrorOf(yaml),
+              testing::AllOf(HasSubstr("cluster.security"), HasSubstr("'10.0.0.1'"), HasSubstr("'curve' or 'none'")));
+  EXPECT_TRUE(Load(yaml + "  security: none\n").ok());
+  EXPECT_THAT(ErrorOf(yaml + "  security: curve\n"), HasSubstr("cluster.keys"));
+  const absl::StatusOr<ClusterConfig> curve = Load(yaml + "  security: curve\n  keys: keys\n");
+  ASSERT_TRUE(curve.ok()) << curve.status();
+  EXPECT_TRUE(curve->curve);
+  EXPECT_EQ(curve->keys, (folder_ / "keys").string());
+}
+
+TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
+  struct Case {
+    const char* line;
+    const char* error;
+  };
+  for (const Case& wrong : {
+           Case{"partitions: 60", "cluster.yaml:4: key 'cluster.partitions': value '60': must be a power of two"},
+           Case{"partitions: 4", "4 partitions for 6 shards"},
+           Case{"lease_seconds: 2", "at least 3 heartbeats"},
+           Case{"lease_second: 20", "did you mean 'lease_seconds'"},
+           Case{"launcher: magic", "'local' or 'external'"},
+           Case{"launcher: external", "scheduler.port must be given"},
+           Case{"keys: folder", "security 'curve' only"},
+           Case{"max_queued_mib: 1", "must hold one message"},
+           Case{"scheduler: {port: 70000}", "cluster.scheduler.port"},
+           Case{"scheduler: {host: 'a b'}", "cluster.scheduler.host"},
+           Case{"scheduler: {port: 5, metrics_port: 5}", "gives port 5"},
+       }) {
+    EXPECT_THAT(ErrorOf(std::string(kSmall) + "  " + wrong.line + "\n"), HasSubstr(wrong.error)) << wrong.line;
+  }
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 0}\n  workers: {count: 1}\n"), HasSubstr("cluster.servers.count"));
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 1}\n"), HasSubstr("cluster.workers"));
+  EXPECT_THAT(ErrorOf("servers: {count: 1}\n"), HasSubstr("'cluster': is missing"));
+  EXPECT_THAT(ErrorOf(std::string(kSmall) + "sweeps: {}\n"), HasSubstr("did you mean 'sweep'"));
+}
+
+TEST_F(ClusterConfigTest, NamesAndPortsAreTakenOnce) {
+  const auto with_servers = [](const std::string& servers) {
+    return "cluster:\n  servers: " + servers + "\n  workers: [{name: w}]\n";
+  };
+  EXPECT_THAT(ErrorOf(with_servers("[{name: a}, {name: a}]")), HasSubstr("'a' twice"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: w}]")), HasSubstr("'w'"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: scheduler}]")), HasSubstr("not 'scheduler'"));
+  EXPECT_THAT(ErrorOf(with_servers("[{host: localhost}]")), HasSubstr("name': is missing"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: a, port: 7, shards: 2}, {name: b, port: 8}]")), HasSubstr("gives port 8"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: a, port: 65535, shards: 2}]")), HasSubstr("leave room"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: a, host: 10.1.1.1}]\n  security: none")), HasSubstr("must be 'external'"));
+}
+
+}  // namespace
+}  // namespace marquee

@@ -1,0 +1,141 @@
+#include "common/trial_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace marquee {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kTwoTower[] = R"(name: retrieval-1
+seed: 7
+data: {split: random, test: 0.3, validation: 0.1, split_seed: 9}
+consistency: {mode: bounded, staleness: 4}
+model:
+  kind: two_tower
+  dim: 64
+  query: {features: [user_id, {name: user_age, kind: number}], layers: [48, 16], dropout: 0.25, normalize: true}
+  candidate: {features: [movie_id, {name: movie_genres, dim: 8, pooling: sum, init_scale: 0.1}], layers: [16]}
+  loss: {kind: in_batch_softmax, temperature: 0.2, logq: true, accidental_hits: remove}
+  optimizer: {kind: rowwise_adagrad, learning_rate: 0.03, l2: 1e-5, initial_accumulator: 1.5e-9}
+  dense_optimizer: {kind: adam, learning_rate: 0.001, schedule: cosine, warmup_epochs: 0.5}
+  epochs: 5
+  batch_size: 1024
+)";
+
+constexpr char kRanking[] = R"(name: ranking
+model:
+  kind: ranking
+  tower: {features: [user_id, movie_id], layers: [32]}
+  bias: true
+)";
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+std::string ErrorOf(const std::string& yaml) { return std::string(ParseTrialConfig(yaml).status().message()); }
+
+TEST(TrialConfigTest, ReadsEveryKey) {
+  const absl::StatusOr<TrialConfig> config = ParseTrialConfig(kTwoTower);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->name, "retrieval-1");
+  EXPECT_EQ(config->seed, 7U);
+  EXPECT_EQ(config->split.test, 0.3);
+  EXPECT_EQ(config->split.seed, 9U);
+  EXPECT_EQ(config->consistency.mode, ConsistencyConfig::Mode::kBounded);
+  EXPECT_EQ(config->consistency.staleness, 4);
+  const ModelConfig& model = config->model;
+  EXPECT_THAT(model.query.layers, ElementsAre(48, 16));
+  EXPECT_TRUE(model.query.normalize);
+  EXPECT_EQ(model.query.features[1].kind, FeatureConfig::Kind::kNumber);
+  EXPECT_EQ(model.candidate.features[1].dim, 8);
+  EXPECT_EQ(model.candidate.features[1].pooling, FeatureConfig::Pooling::kSum);
+  EXPECT_TRUE(model.loss.logq);
+  EXPECT_TRUE(model.loss.remove_accidental_hits);
+  EXPECT_EQ(model.optimizer.kind, OptimizerConfig::Kind::kRowwiseAdagrad);
+  EXPECT_EQ(model.optimizer.initial_accumulator, 1.5e-9);
+  EXPECT_EQ(model.dense_optimizer.kind, OptimizerConfig::Kind::kAdam);
+  EXPECT_EQ(model.dense_optimizer.schedule, OptimizerConfig::Schedule::kCosine);
+  EXPECT_EQ(model.dense_optimizer.l2, 1e-5);  // left out: as in `optimizer`
+}
+
+TEST(TrialConfigTest, DefaultsFitTheKind) {
+  const absl::StatusOr<TrialConfig> config = ParseTrialConfig(kRanking);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model.loss.kind, LossConfig::Kind::kSquaredError);
+  EXPECT_TRUE(config->model.bias);
+  EXPECT_EQ(config->model.dense_optimizer.kind, config->model.optimizer.kind);
+  EXPECT_EQ(config->consistency.mode, ConsistencyConfig::Mode::kAsync);
+  EXPECT_EQ(config->split.test, 0.25);
+}
+
+TEST(TrialConfigTest, WrittenAndReadAgainItIsTheSame) {
+  for (const char* yaml : {kTwoTower, kRanking}) {
+    const absl::StatusOr<TrialConfig> config = ParseTrialConfig(yaml);
+    ASSERT_TRUE(config.ok()) << config.status();
+    const absl::StatusOr<TrialConfig> again = ParseTrialConfig(ToYaml(*config));
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(ToYaml(*again), ToYaml(*config));
+    EXPECT_EQ(again->model.optimizer.learning_rate, config->model.optimizer.learning_rate);
+    EXPECT_EQ(again->model.dense_optimizer.warmup_epochs, config->model.dense_optimizer.warmup_epochs);
+    EXPECT_EQ(again->model.loss.temperature, config->model.loss.temperature);
+    EXPECT_EQ(again->seed, config->seed);
+  }
+}
+
+TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
+  struct Case {
+    const char* from;
+    const char* to;
+    const char* error;
+  };
+  for (const Case& wrong : {
+           Case{"dim: 64", "dim: 0", "trial:7: key 'model.dim': value '0'"},
+           Case{"kind: two_tower", "kind: two_towers", "'two_tower' or 'ranking'"},
+           Case{"learning_rate: 0.03", "learning_rate: 0", "model.optimizer.learning_rate"},
+           Case{"learning_rate: 0.03", "learning_rat: 0.03", "did you mean 'learning_rate'"},
+           Case{"dropout: 0.25", "dropout: 1", "below 1"},
+           Case{"mode: bounded", "mode: async", "consistency.staleness"},
+           Case{"layers: [16]", "layers: [17]", "query is 16 wide and candidate 17"},
+           Case{"layers: [16]", "layers: [0]", "whole numbers from 1"},
+           Case{"[movie_id, ", "[movie_genres, ", "'movie_genres' twice"},
+           Case{"kind: number}", "kind: number, dim: 4}", "a number has no embedding"},
+           Case{"kind: in_batch_softmax", "kind: full_softmax", "in_batch_softmax only"},
+           Case{"accidental_hits: remove", "accidental_hits: true", "'keep' or 'remove'"},
+           Case{"name: retrieval-1", "name: a/b", "letters, digits"},
+           Case{"seed: 7", "seed: -7", "key 'seed'"},
+           Case{"test: 0.3", "test: 1.0", "data.test"},
+           Case{"epochs: 5", "bias: true", "key 'model.bias': unknown"},
+       }) {
+    EXPECT_THAT(ErrorOf(Replaced(kTwoTower, wrong.from, wrong.to)), HasSubstr(wrong.error)) << wrong.to;
+  }
+  EXPECT_THAT(ErrorOf(Replaced(kRanking, "tower:", "towers:")), HasSubstr("model.tower"));
+  EXPECT_THAT(ErrorOf("model: {kind: ranking}"), HasSubstr("'name': is missing"));
+}
+
+TEST(TrialConfigTest, TowerWithoutLayersSumsFeaturesOfOneDim) {
+  const std::string yaml = R"(name: t
+model:
+  kind: two_tower
+  dim: 8
+  query: {features: [user_id, {name: user_zip_code, dim: 4}]}
+  candidate: {features: [movie_id]}
+)";
+  EXPECT_THAT(ErrorOf(yaml), HasSubstr("trial:5: key 'model.query.features'"));
+  EXPECT_TRUE(ParseTrialConfig(Replaced(yaml, "dim: 4", "dim: 8")).ok());
+}
+
+TEST(TrialConfigTest, MetricsKnowTheirDirection) {
+  EXPECT_EQ(DefaultMetric(ModelConfig::Kind::kTwoTower), "top_100");
+  EXPECT_EQ(DefaultMetric(ModelConfig::Kind::kRanking), "rmse");
+  for (const char* metric : {"top_1", "top_100_unseen", "auc"}) EXPECT_TRUE(LargerIsBetter(metric)) << metric;
+  for (const char* metric : {"rmse", "mae", "loss", "log_loss"}) EXPECT_FALSE(LargerIsBetter(metric)) << metric;
+}
+
+}  // namespace
+}  // namespace marquee
