@@ -4,78 +4,51 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <utility>
 #include <zmq.hpp>
 
 #include "bench/child_process.h"
-#include "ps/memory.h"
-#include "ps/optimizer.h"
+#include "ps/table_store.h"
 
 namespace marquee {
 namespace {
 
-constexpr float kLearningRate = 0.1F;
 constexpr size_t kAckBytes = 64;
-constexpr size_t kAhead = 16;  // rows that are on their way into the cache
 
 void DoNothing(void* /*data*/, void* /*hint*/) {}
 void FreeBuffer(void* data, void* /*hint*/) { std::free(data); }
 
-// A request is kPull or kPush, the row numbers, then for a push their gradients; a pull's answer is the rows, a push's
-// kAckBytes.
+// A request is kPull or kPush, the ids, then for a push their gradients; a pull's answer is the rows, a push's kAckBytes.
 class BareServer {
  public:
-  BareServer(uint64_t rows, uint32_t dim)
-      : dim_(dim),
-        memory_(rows * 2 * dim * sizeof(float)),
-        rows_(reinterpret_cast<float*>(memory_.data())),
-        updater_(Optimizer::FromConfig({.kind = OptimizerConfig::Kind::kAdagrad}), dim) {
-    std::fill(rows_, rows_ + rows * 2 * dim, 0.01F);
+  static constexpr uint64_t kPull = 0;
+  static constexpr uint64_t kPush = 1;
+
+  BareServer(const Workload& workload, uint32_t server) : dim_(workload.dim), store_(BenchTable(workload.dim), kPartitionBits) {
+    const std::vector<float> gradient(dim_, 0.01F);
+    for (uint64_t row = server; row < workload.table_rows; row += workload.servers) {
+      const Id id = IdOf(row);
+      store_.Apply({&id, 1}, gradient.data(), kLearningRate, {});
+    }
   }
 
   zmq::message_t Answer(const zmq::message_t& request) {
     const bool push = *request.data<uint64_t>() == kPush;
-    const auto* numbers = request.data<uint64_t>() + 1;
-    const size_t row_bytes = sizeof(uint64_t) + (push ? dim_ * sizeof(float) : 0);
-    const size_t count = (request.size() - sizeof(uint64_t)) / row_bytes;
-    return push ? Push(numbers, count) : Pull(numbers, count);
+    const size_t row_bytes = sizeof(Id) + (push ? dim_ * sizeof(float) : 0);
+    const absl::Span<const Id> ids(request.data<Id>() + 1, (request.size() - sizeof(uint64_t)) / row_bytes);
+    if (push) {
+      store_.Apply(ids, reinterpret_cast<const float*>(ids.end()), kLearningRate, {});
+      return zmq::message_t(kAckBytes);
+    }
+    auto* rows = static_cast<float*>(std::malloc(ids.size() * dim_ * sizeof(float)));
+    store_.Gather(ids, rows);
+    return {rows, ids.size() * dim_ * sizeof(float), FreeBuffer};
   }
-
-  static constexpr uint64_t kPull = 0;
-  static constexpr uint64_t kPush = 1;
 
  private:
-  float* RowAt(uint64_t number) { return rows_ + number * 2 * dim_; }
-  void Prefetch(uint64_t number, size_t floats) {
-    for (size_t i = 0; i < floats; i += 16) __builtin_prefetch(RowAt(number) + i, 1);
-  }
-
-  zmq::message_t Pull(const uint64_t* numbers, size_t count) {
-    const size_t row_bytes = dim_ * sizeof(float);
-    auto* out = static_cast<float*>(std::malloc(count * row_bytes));
-    for (size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) Prefetch(numbers[i + kAhead], dim_);
-      std::memcpy(out + i * dim_, RowAt(numbers[i]), row_bytes);
-    }
-    return {out, count * row_bytes, FreeBuffer};
-  }
-
-  zmq::message_t Push(const uint64_t* numbers, size_t count) {
-    const auto* gradients = reinterpret_cast<const float*>(numbers + count);
-    for (size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) Prefetch(numbers[i + kAhead], 2 * dim_);
-      float* const row = RowAt(numbers[i]);
-      updater_.Update(row, row + dim_, gradients + i * dim_, kLearningRate);
-    }
-    return zmq::message_t(kAckBytes);
-  }
-
   size_t dim_;
-  MappedMemory memory_;
-  float* rows_;
-  RowUpdater updater_;
+  TableStore store_;
 };
 
 class BareRig : public Rig {
@@ -84,9 +57,9 @@ class BareRig : public Rig {
 
   absl::Status StartServers() {
     for (uint32_t i = 0; i < workload_.servers; ++i) {
-      absl::StatusOr<ChildProcess> server =
-          ChildProcess::Start({"--serve", "bare", "--table-rows", fmt::format("{}", RowsPerServer()), "--serve-dim",
-                               fmt::format("{}", workload_.dim)});
+      absl::StatusOr<ChildProcess> server = ChildProcess::Start(
+          {"--serve", "bare", "--serve-number", fmt::format("{}", i), "--table-rows", fmt::format("{}", workload_.table_rows),
+           "--dims", fmt::format("{}", workload_.dim), "--servers", fmt::format("{}", workload_.servers)});
       if (!server.ok()) return server.status();
       zmq::socket_t& socket = sockets_.emplace_back(context_, zmq::socket_type::dealer);
       socket.set(zmq::sockopt::linger, 0);
@@ -131,8 +104,6 @@ class BareRig : public Rig {
     double begun;
   };
 
-  uint64_t RowsPerServer() const { return workload_.table_rows / workload_.servers; }
-
   bool AllAnswered() const {
     for (const uint64_t answered : answered_) {
       if (answered == 0) return false;
@@ -144,7 +115,7 @@ class BareRig : public Rig {
     answered_.assign(workload_.servers, 0);
     for (const std::vector<uint64_t>& batch : workload_.batches) {
       auto& pulls = pull_requests_.emplace_back(workload_.servers, std::vector<uint64_t>{BareServer::kPull});
-      for (const uint64_t row : batch) pulls[row % workload_.servers].push_back(row / workload_.servers);
+      for (const uint64_t row : batch) pulls[row % workload_.servers].push_back(IdOf(row));
       auto& pushes = push_requests_.emplace_back(pulls);
       for (std::vector<uint64_t>& push : pushes) {
         const size_t floats = (push.size() - 1) * workload_.dim;
@@ -173,8 +144,8 @@ absl::StatusOr<std::unique_ptr<Rig>> StartBareRig(const Workload& workload) {
   return std::unique_ptr<Rig>(std::move(rig));
 }
 
-int ServeBare(uint64_t rows, uint32_t dim) {
-  BareServer server(rows, dim);
+int ServeBare(const Workload& workload, uint32_t number) {
+  BareServer server(workload, number);
   zmq::context_t context(1);
   zmq::socket_t socket(context, zmq::socket_type::router);
   socket.set(zmq::sockopt::linger, 0);

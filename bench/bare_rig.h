@@ -2,8 +2,8 @@
 #define MARQUEE_BENCH_BARE_RIG_H_
 
 // The limit: ZeroMQ alone moving the same numbers of bytes over tcp loopback, and one server process per shard that does the
-// same gathers and Adagrad updates on a plain array, where an id is its row's number. No ids to hash, split or check, no
-// message format, no numbering, no retries; what is sent is not built and what is received is not read.
+// same gathers and Adagrad updates on a row store in its memory. Nothing is split by owner, checked, numbered, put into a
+// message format or sent again; what is sent lies ready, and what is received is not read.
 
 #include <memory>
 #include <string>
@@ -15,8 +15,8 @@ namespace marquee {
 
 absl::StatusOr<std::unique_ptr<Rig>> StartBareRig(const Workload& workload);
 
-// The server process.
-int ServeBare(uint64_t rows, uint32_t dim);
+// The server process: number `server` of workload.servers; of the workload, it needs the sizes alone.
+int ServeBare(const Workload& workload, uint32_t server);
 
 }  // namespace marquee
 

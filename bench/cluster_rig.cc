@@ -17,33 +17,18 @@
 namespace marquee {
 namespace {
 
-constexpr uint32_t kPartitions = 64;
-constexpr uint64_t kTrial = 1;
 constexpr uint64_t kSession = 1;
-constexpr TableNumber kTable = 1;
-constexpr float kLearningRate = 0.1F;
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
-// Looks like a hash of "feature=value", and is unique.
-Id IdOf(uint64_t row) { return MixId(row * 2 + 1); }
-
 absl::Time Now() { return absl::UnixEpoch() + absl::Microseconds(NowMicros()); }
-
-TableDefinition Definition(uint32_t dim) {
-  TableDefinition table;
-  table.number = kTable;
-  table.name = "bench/rows";
-  table.trial = kTrial;
-  table.dim = dim;
-  table.initializer = {.kind = Initializer::Kind::kUniform, .scale = 0.05F};
-  table.optimizer = Optimizer::FromConfig({.kind = OptimizerConfig::Kind::kAdagrad});
-  return table;
-}
 
 class ClusterRig : public Rig {
  public:
   explicit ClusterRig(const Workload& workload)
-      : workload_(workload), client_(Self(), {.pull_deadline = kPatience}), ids_(workload.batches.size()) {
+      : workload_(workload),
+        table_(BenchTable(workload.dim)),
+        client_(Self(), {.pull_deadline = kPatience}),
+        ids_(workload.batches.size()) {
     for (size_t i = 0; i < ids_.size(); ++i) {
       for (const uint64_t row : workload.batches[i]) ids_[i].push_back(IdOf(row));
     }
@@ -73,6 +58,7 @@ class ClusterRig : public Rig {
   void Receive();
 
   const Workload& workload_;
+  const TableDefinition table_;
   std::vector<ChildProcess> servers_;
   TransportContext context_;
   std::unique_ptr<Transport> transport_;
@@ -100,7 +86,7 @@ absl::Status ClusterRig::StartServers() {
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
 
-  const View view = MakeEvenView(1, 1, endpoints, kPartitions);
+  const View view = MakeEvenView(1, 1, endpoints, 1U << kPartitionBits);
   absl::Status status = AskAll([&](uint32_t server, wire::Envelope::Body::Builder body) {
     wire::View::Builder install = body.initInstallView();
     view.ToWire(install);
@@ -109,15 +95,14 @@ absl::Status ClusterRig::StartServers() {
   if (!status.ok()) return status;
   client_.SetView(view, Now(), *transport_);
   client_.StartSession(kSession);
-  status = AskAll([](uint32_t, wire::Envelope::Body::Builder body) {
+  status = AskAll([this](uint32_t, wire::Envelope::Body::Builder body) {
     wire::OpenSession::Builder open = body.initOpenSession();
     open.setSession(kSession);
-    open.setTrial(kTrial);
+    open.setTrial(table_.trial);
   });
   if (!status.ok()) return status;
-  return AskAll([&](uint32_t, wire::Envelope::Body::Builder body) {
-    Definition(workload_.dim).ToWire(body.initCreateTables().initDefinitions(1)[0]);
-  });
+  return AskAll(
+      [&](uint32_t, wire::Envelope::Body::Builder body) { table_.ToWire(body.initCreateTables().initDefinitions(1)[0]); });
 }
 
 absl::Status ClusterRig::AskAll(const std::function<void(uint32_t, wire::Envelope::Body::Builder)>& fill) {
@@ -146,8 +131,11 @@ absl::Status ClusterRig::Fill() {
   for (uint64_t begin = 0; begin < workload_.table_rows; begin += ids.size()) {
     ids.clear();
     for (uint64_t row = begin; row < std::min(begin + kChunk, workload_.table_rows); ++row) ids.push_back(IdOf(row));
-    const PushTable push{
-        .table = kTable, .dim = workload_.dim, .learning_rate = kLearningRate, .ids = ids, .gradients = gradients.data()};
+    const PushTable push{.table = table_.number,
+                         .dim = workload_.dim,
+                         .learning_rate = kLearningRate,
+                         .ids = ids,
+                         .gradients = gradients.data()};
     while (!client_.CanPush() && client_.session_status().ok()) Receive();
     if (absl::Status status = client_.StartPush({&push, 1}, Now(), *transport_); !status.ok()) return status;
   }
@@ -164,7 +152,7 @@ void ClusterRig::Receive() {
 void ClusterRig::Start(Operation operation, size_t batch) {
   const double begun = NowMicros();
   if (operation == Operation::kPush) {
-    const PushTable push{.table = kTable,
+    const PushTable push{.table = table_.number,
                          .dim = workload_.dim,
                          .learning_rate = kLearningRate,
                          .ids = ids_[batch],
@@ -179,7 +167,7 @@ void ClusterRig::Start(Operation operation, size_t batch) {
     spare_values_.pop_back();
   }
   pull.values.resize(size_t{workload_.batch_rows} * workload_.dim);
-  const PullTable table{.table = kTable, .dim = workload_.dim, .ids = ids_[batch], .values = pull.values.data()};
+  const PullTable table{.table = table_.number, .dim = workload_.dim, .ids = ids_[batch], .values = pull.values.data()};
   pull.number = client_.StartPull({&table, 1}, Now(), *transport_).value();
 }
 

@@ -25,6 +25,19 @@ double NowMicros() {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+Id IdOf(uint64_t row) { return MixId(row * 2 + 1); }
+
+TableDefinition BenchTable(uint32_t dim) {
+  TableDefinition table;
+  table.number = 1;
+  table.name = "bench/rows";
+  table.trial = 1;
+  table.dim = dim;
+  table.initializer = {.kind = Initializer::Kind::kUniform, .scale = 0.05F};
+  table.optimizer = Optimizer::FromConfig({.kind = OptimizerConfig::Kind::kAdagrad});
+  return table;
+}
+
 namespace {
 
 constexpr size_t kBatches = 64;
@@ -39,13 +52,23 @@ struct Flags {
   double round_seconds = 0.5;
   bool json = false;
   std::string serve;  // set in server processes
-  uint32_t serve_dim = 0;
+  uint32_t serve_number = 0;
 };
 
 struct Measured {
   double rate = 0;   // median of the rounds' row operations per second
   Rig::Times times;  // of all rounds, sorted
 };
+
+// In a server process, whose flags name one of each.
+Workload SizesOf(const Flags& flags) {
+  return {.table_rows = flags.table_rows,
+          .batch_rows = flags.rows,
+          .dim = flags.dims.front(),
+          .servers = flags.servers.front(),
+          .batches = {},
+          .gradients = {}};
+}
 
 Workload MakeWorkload(const Flags& flags, uint32_t dim, uint32_t servers) {
   Workload workload{.table_rows = flags.table_rows,
@@ -178,10 +201,10 @@ int main(int argc, char** argv) {
   app.add_option("--round-seconds", flags.round_seconds, "Length of a round")->capture_default_str();
   app.add_flag("--json", flags.json, "A JSON list");
   app.add_option("--serve", flags.serve)->group("");
-  app.add_option("--serve-dim", flags.serve_dim)->group("");
+  app.add_option("--serve-number", flags.serve_number)->group("");
   CLI11_PARSE(app, argc, argv);
   if (flags.serve == "shard") return marquee::ServeShard();
-  if (flags.serve == "bare") return marquee::ServeBare(flags.table_rows, flags.serve_dim);
+  if (flags.serve == "bare") return marquee::ServeBare(marquee::SizesOf(flags), flags.serve_number);
   const absl::Status status = marquee::RunAll(flags);
   return status.ok() ? 0 : marquee::Fail("ps_bench", status);
 }

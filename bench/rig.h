@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/id.h"
+#include "common/table.h"
 
 namespace marquee {
 
@@ -40,6 +41,12 @@ class Rig {
 };
 
 double NowMicros();
+
+// What both rigs have on their servers. Ids look like hashes of "feature=value", and are unique.
+Id IdOf(uint64_t row);
+TableDefinition BenchTable(uint32_t dim);
+inline constexpr uint32_t kPartitionBits = 6;
+inline constexpr float kLearningRate = 0.1F;
 
 }  // namespace marquee
 
