@@ -16,7 +16,7 @@ void ClockTable::Changed() {
 }
 
 void ClockTable::Join(uint32_t rank) {
-  ranks_[rank] = Rank{.present = true, .idle = false, .base = slowest_, .clock = 0};
+  ranks_[rank] = Rank{.present = true, .idle = false, .base = slowest_, .clock = 0, .pulled = 0};
   Changed();
 }
 
@@ -39,6 +39,21 @@ void ClockTable::Report(uint32_t rank, uint64_t clock) {
   if (!entry.present || clock <= entry.clock) return;
   entry.clock = clock;
   Changed();
+}
+
+void ClockTable::ReportPulled(uint32_t rank, uint64_t pulled) {
+  Rank& entry = ranks_[rank];
+  if (!entry.present || pulled <= entry.pulled) return;
+  entry.pulled = pulled;
+  ++changes_;
+}
+
+uint64_t ClockTable::AllPulledFor(uint32_t to) const {
+  uint64_t lowest = kLeft;
+  for (const Rank& rank : ranks_) {
+    if (rank.present && !rank.idle) lowest = std::min(lowest, rank.absolute_pulled());
+  }
+  return lowest == kLeft ? 0 : Told(to, lowest);
 }
 
 uint64_t ClockTable::fastest() const {

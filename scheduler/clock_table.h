@@ -8,6 +8,7 @@
 // which only ever rises. An idle rank is told no clock above its own, since its base moves when it is given work again. Pure;
 // not thread-safe.
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -25,6 +26,8 @@ class ClockTable {
   void SetIdle(uint32_t rank, bool idle);
   // The session of the rank has finished `clock` steps. Lower ones than before are ignored.
   void Report(uint32_t rank, uint64_t clock);
+  // The session of the rank has pulled the rows of `pulled` steps, its finished ones included. Likewise.
+  void ReportPulled(uint32_t rank, uint64_t pulled);
 
   uint64_t slowest() const { return slowest_; }
   uint64_t fastest() const;
@@ -32,6 +35,8 @@ class ClockTable {
   // What the session of rank `to` is told.
   uint64_t SlowestFor(uint32_t to) const { return Told(to, slowest_); }
   uint64_t ClockFor(uint32_t to, uint32_t rank) const;
+  // How many steps' rows all ranks that are there have pulled: pushes of a step must not be seen by its own pulls.
+  uint64_t AllPulledFor(uint32_t to) const;
 
   // Changes whenever somebody would be told something new: of any clock, or of the slowest one.
   uint64_t changes() const { return changes_; }
@@ -43,7 +48,9 @@ class ClockTable {
     bool idle = false;
     uint64_t base = 0;
     uint64_t clock = 0;  // of the session
+    uint64_t pulled = 0;
     uint64_t absolute() const { return base + clock; }
+    uint64_t absolute_pulled() const { return base + std::max(pulled, clock); }
   };
 
   uint64_t Told(uint32_t to, uint64_t absolute) const;

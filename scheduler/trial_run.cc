@@ -256,6 +256,7 @@ void TrialRun::FillClocks(const Session& session, wire::Clocks::Builder builder)
   builder.setTrial(number_);
   builder.setSession(session.number);
   builder.setSlowest(clocks_.SlowestFor(session.rank));
+  builder.setAllPulled(clocks_.AllPulledFor(session.rank));
   auto clocks = builder.initClocks(context_.options.workers_per_trial);
   for (uint32_t rank = 0; rank < clocks.size(); ++rank) clocks.set(rank, clocks_.ClockFor(session.rank, rank));
 }
@@ -398,6 +399,7 @@ MaybeRejection TrialRun::OnTick(wire::Tick::Reader reader, wire::Clocks::Builder
   Session& session = *Find(reader.getSession());
   // A lower clock is a late copy.
   if (reader.getClock() >= session.clock) CountTick(reader, session);
+  clocks_.ReportPulled(session.rank, reader.getPulled());
   UpdateIdle();
   NotifyClocks(session.number, outbox);
   FillClocks(session, reply);

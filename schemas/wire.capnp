@@ -308,6 +308,7 @@ struct Tick {
   pullSeconds @6 :Float64;         # totals of this session: where its time went
   computeSeconds @7 :Float64;
   pushSeconds @8 :Float64;
+  pulled @9 :UInt64;               # steps whose rows have been pulled; kept in synchronous mode only
 }
 
 struct ChunkProgress {
@@ -320,6 +321,7 @@ struct Clocks {
   session @1 :UInt64;              # of the addressed worker
   slowest @2 :UInt64;
   clocks @3 :List(UInt64);         # by rank; 2^64-1 for a worker that has left
+  allPulled @4 :UInt64;            # steps whose rows all workers have pulled; kept in synchronous mode only
 }
 
 struct Evaluated {

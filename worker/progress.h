@@ -36,6 +36,9 @@ class Progress {
   uint64_t examples() const { return report_.examples; }
   bool drained() const { return unacknowledged_.empty(); }
 
+  // The rows of a step have been pulled.
+  void StepPulled() { ++report_.pulled; }
+
   void AddSeconds(double pull, double compute, double push);
   TickReport Report(bool at_barrier) const;
 

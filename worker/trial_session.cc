@@ -140,6 +140,7 @@ absl::Status TrialSession::Train(const TrainChunk& chunk) {
     const absl::Time pull_start = Driver::now();
     if (absl::Status status = FinishPull(step->pull); !status.ok() || Over()) return status;
     step->seconds.pull = SecondsSince(pull_start);
+    ReportPulled();
     if (absl::Status status = Prefetch(); !status.ok()) return status;
     if (absl::Status status = ComputeAndPush(*step); !status.ok()) return status;
   }
@@ -205,7 +206,8 @@ bool TrialSession::MayPull(uint64_t clock) const {
 }
 
 bool TrialSession::IsMyTurn(uint64_t clock) const {
-  if (config_.consistency.mode != ConsistencyConfig::Mode::kSynchronous) return true;
+  if (config_.consistency.mode != ConsistencyConfig::Mode::kSynchronous || assignment_.workers == 1) return true;
+  if (driver_.link().all_pulled() <= clock) return false;  // somebody's pull of this step could see this push
   const std::vector<uint64_t>& clocks = driver_.link().clocks();
   for (uint32_t rank = 0; rank < assignment_.rank; ++rank) {
     if (rank >= clocks.size() || clocks[rank] <= clock) return false;
@@ -279,6 +281,13 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
   context_.metrics.StepComputed(seconds, *loss_sum / static_cast<double>(step.examples));
   ReportProgress();
   return absl::OkStatus();
+}
+
+void TrialSession::ReportPulled() {
+  progress_.StepPulled();
+  // Only there does somebody wait for it.
+  if (config_.consistency.mode != ConsistencyConfig::Mode::kSynchronous || assignment_.workers == 1) return;
+  driver_.link().SetTick(progress_.Report(at_barrier_), Driver::now(), driver_.outbox());
 }
 
 void TrialSession::ReportProgress() {

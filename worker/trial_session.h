@@ -7,7 +7,8 @@
 // A training step is plan -> pull -> compute -> push. The next step's pull is under way while this one computes; pushes are
 // acknowledged while later steps compute. When a pull may be sent and a push made is the consistency mode's matter
 // (docs/architecture.md, "Staleness"): the pull of step c waits until c <= slowest clock + staleness, so that every row that a
-// step uses is fresh enough by construction; in synchronous mode a rank also pushes only after all lower ones have.
+// step uses is fresh enough by construction; in synchronous mode a rank also pushes only after all ranks have pulled and all
+// lower ones have pushed.
 //
 // Uses one thread, the caller's. The driver is pumped between the parts of a step: heartbeats go out about once a step.
 
@@ -76,6 +77,7 @@ class TrialSession {
   absl::Status Prefetch();
   absl::Status AddChunk(const TrainChunk& chunk);
   absl::Status TakeNextChunk();
+  void ReportPulled();
   void ReportProgress();
   absl::Status WaitForAcknowledgements();
 

@@ -115,8 +115,8 @@ class Cluster:
 
     def start(self, *arguments):
         command = [BIN / "scheduler", "--cluster", self.cluster_file, "--sweep", self.sweep_file, "--data", self.data, "--out", self.out]
-        self.log = open(self.folder / "scheduler.log", "a")
-        self.process = subprocess.Popen([str(part) for part in [*command, *arguments]], stdout=self.log, stderr=subprocess.STDOUT)
+        with open(self.folder / "scheduler.log", "a") as log:
+            self.process = subprocess.Popen([str(part) for part in [*command, *arguments]], stdout=log, stderr=subprocess.STDOUT)
         return self
 
     def output(self):
@@ -189,6 +189,11 @@ class Cluster:
             return None
         values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == family]
         return sum(values) if values else None
+
+
+def training(cluster, steps=3):
+    """Whether a worker has taken a few steps of a sweep that goes on."""
+    return cluster.running() and any((cluster.metric(worker, "marquee_steps_total") or 0) >= steps for worker in ("w0", "w1"))
 
 
 def small_data():

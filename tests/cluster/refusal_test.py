@@ -6,7 +6,7 @@ import socket
 import subprocess
 import unittest
 
-from cluster import BIN, CLUSTER, RANKING, TWO_TOWER, Cluster, models, wait_for
+from cluster import BIN, CLUSTER, TWO_TOWER, Cluster, models, training, wait_for
 
 SHORT = models(1, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
 
@@ -77,7 +77,7 @@ class GarbageTest(unittest.TestCase):
         sweep = models(6, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
         with Cluster(sweep) as cluster:
             cluster.start()
-            wait_for(lambda: cluster.running() and (cluster.metric("w0", "marquee_steps_total") or 0) >= 3, "training")
+            wait_for(lambda: training(cluster), "training")
             ports = {place for entry in cluster.endpoints().values() for place in [*entry["listens"], entry["metrics"]]}
             self.assertGreaterEqual(len(ports), 7)
             greeting = bytes([0xFF] + [0] * 8 + [0x7F, 3, 0]) + b"NULL" + bytes(48)
@@ -103,7 +103,7 @@ class MetricsTest(unittest.TestCase):
         sweep = models(6, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
         with Cluster(sweep) as cluster:
             cluster.start()
-            wait_for(lambda: cluster.running() and (cluster.metric("w0", "marquee_steps_total") or 0) >= 3, "training")
+            wait_for(lambda: training(cluster), "training")
             served = set()
             for process in ("scheduler", "s0", "s1", "w0", "w1"):
                 text = cluster.metrics(process)

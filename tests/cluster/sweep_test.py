@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from cluster import RANKING, TWO_TOWER, Cluster, models, wait_for
+from cluster import RANKING, TWO_TOWER, Cluster, models, training, wait_for
 
 SHORT = models(1, TWO_TOWER, RANKING) + "sweep: {method: grid, models: [two_tower, ranking]}\n"
 
@@ -13,11 +13,6 @@ def long_trial(workers, consistency="{mode: async}", epochs=8):
     return models(epochs, TWO_TOWER) + (
         f"sweep: {{method: grid, models: [two_tower], workers_per_trial: {workers}, consistency: {consistency}, chunk_batches: 2}}\n"
     )
-
-
-def training(cluster, worker="w0", steps=5):
-    """A worker has taken a few steps."""
-    return lambda: cluster.running() and (cluster.metric(worker, "marquee_steps_total") or 0) >= steps
 
 
 class SweepTest(unittest.TestCase):
@@ -49,7 +44,7 @@ class SweepTest(unittest.TestCase):
     def test_killed_worker_does_not_change_the_example_count(self):
         with Cluster(long_trial(2)) as cluster:
             cluster.start()
-            wait_for(training(cluster), "training")
+            wait_for(lambda: training(cluster), "training")
             os.kill(next(iter(cluster.children("worker"))), signal.SIGKILL)
             self.assertEqual(cluster.wait(), 0)
             self.check_finished(cluster.leaderboard(), 1, 8)
@@ -57,7 +52,7 @@ class SweepTest(unittest.TestCase):
     def test_killed_only_worker_is_replaced(self):
         with Cluster(long_trial(1), workers=1) as cluster:
             cluster.start()
-            wait_for(training(cluster), "training")
+            wait_for(lambda: training(cluster), "training")
             os.kill(next(iter(cluster.children("worker"))), signal.SIGKILL)
             self.assertEqual(cluster.wait(), 0)
             self.check_finished(cluster.leaderboard(), 1, 8)
@@ -65,7 +60,7 @@ class SweepTest(unittest.TestCase):
     def test_lost_server_restarts_the_trial(self):
         with Cluster(long_trial(1)) as cluster:
             cluster.start()
-            wait_for(training(cluster), "training")
+            wait_for(lambda: training(cluster), "training")
             os.kill(next(iter(cluster.children("ps"))), signal.SIGKILL)
             self.assertEqual(cluster.wait(), 0)
             self.check_finished(cluster.leaderboard(), 1, 8)
@@ -108,7 +103,7 @@ class SweepTest(unittest.TestCase):
     def test_interrupt_leaves_no_process(self):
         with Cluster(long_trial(1)) as cluster:
             cluster.start()
-            wait_for(training(cluster), "training")
+            wait_for(lambda: training(cluster), "training")
             children = cluster.children()
             self.assertEqual(len(children), 4)
             cluster.process.send_signal(signal.SIGINT)

@@ -111,6 +111,7 @@ void FillTick(uint64_t session, const TickReport& tick, wire::Tick::Builder buil
   builder.setPullSeconds(tick.pull_seconds);
   builder.setComputeSeconds(tick.compute_seconds);
   builder.setPushSeconds(tick.push_seconds);
+  builder.setPulled(tick.pulled);
   auto chunks = builder.initChunks(static_cast<uint32_t>(tick.chunks.size()));
   for (uint32_t i = 0; i < tick.chunks.size(); ++i) {
     chunks[i].setNumber(tick.chunks[i].number);
@@ -159,6 +160,7 @@ class SchedulerLink::Impl {
   void SetTick(TickReport report, absl::Time now, Outbox& outbox);
   bool tick_confirmed() const { return tick_confirmed_; }
   uint64_t slowest_clock() const { return slowest_clock_; }
+  uint64_t all_pulled() const { return all_pulled_; }
   const std::vector<uint64_t>& clocks() const { return clocks_; }
   void Report(EvaluationReport report, absl::Time now, Outbox& outbox);
   size_t reports_pending() const { return reports_.size(); }
@@ -225,6 +227,7 @@ class SchedulerLink::Impl {
   bool tick_confirmed_ = true;
   std::string failure_;
   uint64_t slowest_clock_ = 0;
+  uint64_t all_pulled_ = 0;
   std::vector<uint64_t> clocks_;
   Counters counters_;
 };
@@ -474,6 +477,7 @@ absl::Status SchedulerLink::Impl::HandleClocks(wire::Clocks::Reader reader) {
         fmt::format("clocks.clocks: {} of them; the trial has {} workers", clocks.size(), clocks_.size()));
   }
   slowest_clock_ = std::max(slowest_clock_, reader.getSlowest());
+  all_pulled_ = std::max(all_pulled_, reader.getAllPulled());
   for (uint32_t rank = 0; rank < clocks.size(); ++rank) {
     // Messages may overtake one another, so clocks only rise; but a rank that was left may be taken again.
     if (clocks[rank] > clocks_[rank] || clocks_[rank] == kLeft) clocks_[rank] = clocks[rank];
@@ -569,6 +573,7 @@ void SchedulerLink::Impl::FinishSession(absl::Time now, Outbox& outbox) {
   work_.reset();
   tick_ = TickReport{};
   slowest_clock_ = 0;
+  all_pulled_ = 0;
   clocks_.clear();
   Open(kAssignment, now);
   OnTimer(now, outbox);
@@ -600,6 +605,7 @@ void SchedulerLink::SetTick(TickReport report, absl::Time now, Outbox& outbox) {
 }
 bool SchedulerLink::tick_confirmed() const { return impl_->tick_confirmed(); }
 uint64_t SchedulerLink::slowest_clock() const { return impl_->slowest_clock(); }
+uint64_t SchedulerLink::all_pulled() const { return impl_->all_pulled(); }
 const std::vector<uint64_t>& SchedulerLink::clocks() const { return impl_->clocks(); }
 void SchedulerLink::Report(EvaluationReport report, absl::Time now, Outbox& outbox) {
   impl_->Report(std::move(report), now, outbox);

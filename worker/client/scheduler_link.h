@@ -77,6 +77,7 @@ struct TickReport {
   double pull_seconds = 0;
   double compute_seconds = 0;
   double push_seconds = 0;
+  uint64_t pulled = 0;  // steps whose rows have been pulled; the scheduler uses it in synchronous mode
 };
 
 struct EvaluationReport {
@@ -128,6 +129,8 @@ class SchedulerLink {
 
   // The slowest clock of the trial's sessions and each rank's, as last heard. Only ever rises within a session.
   uint64_t slowest_clock() const;
+  // How many steps' rows all workers of the trial have pulled, in this session's count; for synchronous mode. Likewise.
+  uint64_t all_pulled() const;
   const std::vector<uint64_t>& clocks() const;  // by rank; UINT64_MAX for one that has left
 
   // Queues a chunk's sums; reports_pending() is 0 once all are confirmed.
