@@ -66,6 +66,10 @@ void DrawWorkers(Random& random, Scenario& scenario) {
   options.most_rows = static_cast<uint32_t>(random.Between(1, 8));
   options.pool = static_cast<uint32_t>(random.Between(8, 60));
   options.prefetch = random.OneIn(2);
+  if (random.OneIn(5)) {  // so fast that the window is what holds workers back
+    options.longest_compute = options.shortest_compute = absl::Microseconds(100);
+    options.client.resend_after = absl::Seconds(1);
+  }
 }
 
 std::vector<std::string> Names(const Scenario& scenario) {

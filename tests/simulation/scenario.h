@@ -55,7 +55,9 @@ struct Outcome {
   uint64_t messages = 0;
   uint64_t steps = 0;
   uint64_t pushes = 0;
+  uint64_t duplicates = 0;  // acknowledgements that said so
   uint64_t rows_checked = 0;
+  uint64_t staleness_checks = 0;  // rows that were compared with the staleness bound
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
   double seconds = 0;  // simulated

@@ -59,7 +59,7 @@ SimWorker::SimWorker(World& world, Ledger& ledger, const SimWorkerOptions& optio
       client_(self, options.client),
       link_(self, Registration{.host = "localhost", .process_id = 1, .metrics_endpoint = "", .data_checksum = 0}, scheduler) {}
 
-SimWorker::~SimWorker() = default;
+SimWorker::~SimWorker() { news_.duplicates += duplicates(); }
 
 void SimWorker::OnMessage(const std::string&, const Message& message, absl::Time now, Outbox& outbox) {
   WindowCheck checked(world_, client_, outbox);
@@ -341,6 +341,7 @@ void SimWorker::CheckRows(const std::vector<Rows>& rows, uint64_t acknowledged_b
       const auto values = absl::MakeConstSpan(of_table.values).subspan(i * dim, dim);
       std::string wrong = ledger_.CheckRow(number, of_table.ids[i], values, acknowledged_before);
       if (wrong.empty() && bounded && *step > slack) {
+        ++news_.staleness_checks;
         wrong = ledger_.CheckFresh(number, of_table.ids[i], values, client_.session(), *step - slack - 1);
       }
       if (!wrong.empty()) return world_.Violate(fmt::format("{} read: {}", self_.name, wrong));
@@ -416,7 +417,6 @@ bool SimWorker::Evaluate(absl::Time now, Outbox& outbox) {
     return true;
   }
   CheckRows(evaluation_rows_, acknowledged_at_evaluation_, std::nullopt);
-  ++news_.evaluations;
   EvaluationReport report{
       .evaluation = evaluation_.evaluation, .chunk = evaluation_.chunk, .examples = evaluation_.end - evaluation_.begin};
   const double examples = static_cast<double>(report.examples);

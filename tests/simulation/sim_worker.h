@@ -39,7 +39,8 @@ struct TrialNews {
   std::map<uint64_t, uint64_t> furthest_pull;       // by session: the highest step whose rows were asked for
   std::map<uint64_t, std::vector<uint64_t>> peers;  // sessions by trial
   uint64_t steps = 0;
-  uint64_t evaluations = 0;
+  uint64_t duplicates = 0;  // of workers that were killed
+  uint64_t staleness_checks = 0;
   uint64_t sessions_lost = 0;
 };
 
@@ -59,6 +60,7 @@ class SimWorker : public Process {
   // Called when the scheduler takes this process for one that another has replaced, as a late `register` of the process before
   // can make it believe.
   void on_exit(std::function<void()> exit) { exit_ = std::move(exit); }
+  uint64_t duplicates() const { return client_.counters().duplicates_acknowledged; }
   // Empty if nothing is under way any more.
   std::string CheckQuiet() const;
 

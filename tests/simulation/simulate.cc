@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -147,17 +148,21 @@ Outcome Run::Execute() {
     world_.Violate("the sweep was not done ten minutes after the last fault");
   }
 
-  return Outcome{.violation = world_.violation(),
-                 .scenario = scenario_.Describe(),
-                 .trace = world_.trace(),
-                 .fingerprint = world_.fingerprint(),
-                 .messages = world_.messages(),
-                 .steps = news_.steps,
-                 .pushes = ledger_.attempts(),
-                 .rows_checked = ledger_.rows_checked(),
-                 .sessions_lost = news_.sessions_lost,
-                 .repeated_examples = repeated_,
-                 .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};
+  return Outcome{
+      .violation = world_.violation(),
+      .scenario = scenario_.Describe(),
+      .trace = world_.trace(),
+      .fingerprint = world_.fingerprint(),
+      .messages = world_.messages(),
+      .steps = news_.steps,
+      .pushes = ledger_.attempts(),
+      .duplicates = std::accumulate(workers_.begin(), workers_.end(), news_.duplicates,
+                                    [](uint64_t sum, const auto& entry) { return sum + entry.second->duplicates(); }),
+      .rows_checked = ledger_.rows_checked(),
+      .staleness_checks = news_.staleness_checks,
+      .sessions_lost = news_.sessions_lost,
+      .repeated_examples = repeated_,
+      .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};
 }
 
 void Run::CheckResults() {

@@ -1,7 +1,221 @@
 #include "tests/simulation/tamper.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <set>
+#include <utility>
+
 namespace marquee::simulation {
+namespace {
+
+using Body = wire::Envelope::Body;
+
+const Identity kTampered{.name = "tampered", .incarnation = 1};
+
+template <typename Edit>
+Message Rewritten(const Message& original, Edit&& edit) {
+  auto builder = std::make_shared<capnp::MallocMessageBuilder>();
+  builder->setRoot(original.envelope());
+  edit(builder->getRoot<wire::Envelope>().getBody());
+  std::vector<Frame> frames;
+  for (const auto segment : builder->getSegmentsForOutput()) {
+    frames.push_back({.owner = builder,
+                      .data = reinterpret_cast<const std::byte*>(segment.begin()),
+                      .size = segment.size() * sizeof(capnp::word)});
+  }
+  return Message::Parse(original.from(), std::move(frames)).value();
+}
+
+Message Copied(const Message& original) {
+  return Rewritten(original, [](Body::Builder) {});
+}
+
+Body::Reader BodyOf(const Message& message) { return message.envelope().getBody(); }
+
+void AnswerPushed(const Message& push, uint64_t sequence, bool duplicate, Outbox& outbox) {
+  OutgoingMessagePtr reply = NewReply(kTampered, push.envelope().getView(), push);
+  auto pushed = reply->envelope().getBody().initPushed();
+  pushed.setSequence(sequence);
+  pushed.setDuplicate(duplicate);
+  outbox.Send(push.from(), std::move(reply));
+}
+
+// Acknowledges each push at once, and applies it two messages later.
+class AcknowledgesBeforeItApplies : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    std::vector<Message>& waiting = waiting_[endpoint];
+    if (waiting.size() >= 2) {
+      Capture unheard;
+      for (const Message& push : std::exchange(waiting, {})) shard.OnMessage(push, now, unheard);
+    }
+    if (!BodyOf(message).isPush()) return shard.OnMessage(message, now, outbox);
+    AnswerPushed(message, BodyOf(message).getPush().getSequence(), false, outbox);
+    waiting.push_back(Copied(message));
+  }
+
+ private:
+  std::map<std::string, std::vector<Message>> waiting_;
+};
+
+// Acknowledges one push in fifty without applying it at all.
+class LosesPushes : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPush() || ++pushes_ % 50 != 0) return shard.OnMessage(message, now, outbox);
+    AnswerPushed(message, BodyOf(message).getPush().getSequence(), false, outbox);
+  }
+
+ private:
+  uint64_t pushes_ = 0;
+};
+
+// Remembers 63 sequences of a session in place of 64: a copy of the oldest one is applied again. Done by way of a session of
+// its own, of which the shard knows nothing yet.
+class RemembersOneTooFew : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    const Body::Reader body = BodyOf(message);
+    if (body.isOpenSession()) trials_[body.getOpenSession().getSession()] = body.getOpenSession().getTrial();
+    if (!body.isPush()) return shard.OnMessage(message, now, outbox);
+    const uint64_t sequence = body.getPush().getSequence();
+    std::set<uint64_t>& seen = seen_[{endpoint, body.getPush().getSession()}];
+    const bool forgotten = !seen.insert(sequence).second && *seen.rbegin() - sequence >= 63;
+    if (!forgotten) return shard.OnMessage(message, now, outbox);
+    const uint64_t other_session = ++last_session_;
+    Capture unheard;
+    OutgoingMessagePtr open = NewRequest(kTampered, shard.view_number(), 1, absl::ZeroDuration());
+    open->envelope().getBody().initOpenSession().setSession(other_session);
+    open->envelope().getBody().getOpenSession().setTrial(trials_[body.getPush().getSession()]);
+    shard.OnMessage(Deliver("tamper", *open).value(), now, unheard);
+    shard.OnMessage(Rewritten(message, [&](Body::Builder push) { push.getPush().setSession(other_session); }), now, outbox);
+  }
+
+ private:
+  std::map<uint64_t, uint64_t> trials_;  // by session
+  std::map<std::pair<std::string, uint64_t>, std::set<uint64_t>> seen_;
+  uint64_t last_session_ = uint64_t{1} << 40U;
+};
+
+// A client that gives a push that it sends again the next number.
+class RenumbersResends : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    const Body::Reader body = BodyOf(message);
+    if (!body.isPush()) return shard.OnMessage(message, now, outbox);
+    const uint64_t session = body.getPush().getSession();
+    const uint64_t sequence = body.getPush().getSequence();
+    uint64_t& shift = shifts_[{endpoint, session}];
+    if (!seen_.insert({endpoint, session, message.envelope().getRequestId()}).second) ++shift;
+    Capture answer;
+    shard.OnMessage(Rewritten(message, [&](Body::Builder push) { push.getPush().setSequence(sequence + shift); }), now, answer);
+    const Capture::Sent& sent = answer.sent().at(0);
+    if (!sent.message->envelope().getBody().isPushed()) return outbox.Send(sent.to, sent.message);
+    AnswerPushed(message, sequence, false, outbox);
+  }
+
+ private:
+  std::map<std::pair<std::string, uint64_t>, uint64_t> shifts_;
+  std::set<std::tuple<std::string, uint64_t, uint64_t>> seen_;
+};
+
+// A client that leaves an id out of one push in twenty, and not its gradient: all later ones go to their neighbour's row.
+class ShiftsGradients : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPush() || ++pushes_ % 20 != 0) return shard.OnMessage(message, now, outbox);
+    const Message shifted = Rewritten(message, [](Body::Builder body) {
+      for (auto section : body.getPush().getSections()) {
+        const uint32_t count = section.getCount() - 1;
+        if (count == 0) continue;
+        section.setCount(count);
+        const std::string ids(section.getIds().asChars().begin() + sizeof(Id), count * sizeof(Id));
+        const std::string gradients(section.getGradients().asChars().begin(), count * section.getDim() * sizeof(float));
+        std::memcpy(section.initIds(static_cast<uint32_t>(ids.size())).begin(), ids.data(), ids.size());
+        std::memcpy(section.initGradients(static_cast<uint32_t>(gradients.size())).begin(), gradients.data(), gradients.size());
+      }
+    });
+    shard.OnMessage(shifted, now, outbox);
+  }
+
+ private:
+  uint64_t pushes_ = 0;
+};
+
+// Applies only the first table of a push.
+class AppliesHalf : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPush() || BodyOf(message).getPush().getSections().size() < 2 || ++pushes_ % 20 != 0) {
+      return shard.OnMessage(message, now, outbox);
+    }
+    shard.OnMessage(Rewritten(message, [](Body::Builder body) { Truncate(body.getPush().getSections()[1]); }), now, outbox);
+  }
+
+ private:
+  static void Truncate(wire::PushSection::Builder section) {
+    section.setCount(0);
+    section.initIds(0);
+    section.initGradients(0);
+  }
+  uint64_t pushes_ = 0;
+};
+
+// Answers that a session is closed, and goes on taking its pushes.
+class LeavesSessionsOpen : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isCloseSession()) return shard.OnMessage(message, now, outbox);
+    OutgoingMessagePtr reply = NewReply(kTampered, shard.view_number(), message);
+    reply->envelope().getBody().setOk();
+    outbox.Send(message.from(), std::move(reply));
+  }
+};
+
+// A client that swaps the first two rows of one reply in fifty.
+class SwapsRows : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPull() || ++pulls_ % 50 != 0) return shard.OnMessage(message, now, outbox);
+    Capture answer;
+    shard.OnMessage(message, now, answer);
+    const Capture::Sent& sent = answer.sent().at(0);
+    if (sent.message->envelope().getBody().isRows()) {
+      for (auto section : sent.message->envelope().getBody().getRows().getSections()) {
+        const size_t row = section.getDim() * sizeof(float);
+        auto values = section.getValues();
+        if (section.getCount() >= 2) std::swap_ranges(values.begin(), values.begin() + row, values.begin() + row);
+      }
+    }
+    outbox.Send(sent.to, sent.message);
+  }
+
+ private:
+  uint64_t pulls_ = 0;
+};
+
+template <typename Bug>
+PlantedBug Planted(std::string name, std::string found_as) {
+  return {std::move(name), std::move(found_as), [] { return std::make_unique<Bug>(); }};
+}
+
+}  // namespace
+
 const std::vector<PlantedBug>& PlantedBugs() {
-  static const std::vector<PlantedBug> bugs;
+  static const std::vector<PlantedBug> bugs = {
+      Planted<AcknowledgesBeforeItApplies>("acknowledges_before_it_applies", "was acknowledged and is not there"),
+      Planted<LosesPushes>("loses_pushes", "was acknowledged and is not there"),
+      Planted<RemembersOneTooFew>("remembers_one_too_few", "was applied 2 times"),
+      Planted<RenumbersResends>("renumbers_resends", "was applied 2 times"),
+      Planted<ShiftsGradients>("shifts_gradients", "nobody pushed|is not there|was applied 2 times"),
+      Planted<AppliesHalf>("applies_half", "was acknowledged and is not there"),
+      Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|open sessions"),
+      Planted<SwapsRows>("swaps_rows", "nobody pushed|is not there"),
+  };
   return bugs;
 }
+
 }  // namespace marquee::simulation
