@@ -1,0 +1,130 @@
+#include "scheduler/leaderboard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "scheduler/sweep_progress.h"
+#include "tests/unit/scheduler/coordinator_testing.h"
+
+namespace marquee {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Leaderboard::Data SmallData() {
+  return {.name = "little",
+          .synthetic = true,
+          .ratings = 100,
+          .users = 10,
+          .movies = 20,
+          .split = "random",
+          .split_checksum = 0xff,
+          .train = 70,
+          .validation = 5,
+          .test = 25};
+}
+
+Coordinator::TrialView Finished(const std::string& name, ModelConfig::Kind kind, const std::string& metric, double value) {
+  Coordinator::TrialView view;
+  view.config = SmallTrial(name);
+  view.config.model.kind = kind;
+  if (kind == ModelConfig::Kind::kRanking) {
+    view.config.model.tower = view.config.model.query;
+    view.config.model.loss = LossConfig{.kind = LossConfig::Kind::kSquaredError};
+  }
+  view.trial.name = name;
+  view.trial.status = TrialStatus::kFinished;
+  view.trial.result.validation = {{metric, value}};
+  view.trial.result.test = {{metric, value / 2}};
+  view.trial.result.epoch_losses = {2, 1};
+  view.trial.result.seconds = 3;
+  view.trial.result.examples = 140;
+  return view;
+}
+
+std::vector<Coordinator::TrialView> Trials() {
+  using Kind = ModelConfig::Kind;
+  std::vector<Coordinator::TrialView> trials = {
+      Finished("rank-bad", Kind::kRanking, "rmse", 0.95), Finished("towers-bad", Kind::kTwoTower, "top_100", 0.1),
+      Finished("broken", Kind::kTwoTower, "top_100", 0), Finished("towers-good", Kind::kTwoTower, "top_100", 0.2),
+      Finished("rank-good", Kind::kRanking, "rmse", 0.85)};
+  trials[2].trial.status = TrialStatus::kFailed;
+  trials[2].trial.reason = "no such feature";
+  trials[2].trial.result = TrialResult{};
+  return trials;
+}
+
+nlohmann::json Board(const Sweep& sweep) {
+  return nlohmann::json::parse(
+      Leaderboard(SmallData(), {{"popularity", {{"top_100", 0.15}}}, {"bias only", {{"rmse", 0.9}}}}, sweep, Trials()).Json());
+}
+
+std::vector<std::string> Names(const nlohmann::json& board) {
+  std::vector<std::string> names;
+  for (const auto& trial : board["trials"]) names.push_back(trial["name"]);
+  return names;
+}
+
+TEST(LeaderboardTest, OrdersByValidationWithinAKindAndFailedOnesLast) {
+  EXPECT_THAT(Names(Board(Sweep{})), ElementsAre("towers-good", "towers-bad", "broken", "rank-good", "rank-bad"));
+  Sweep upside_down;
+  upside_down.metric = "top_100";
+  upside_down.maximize = false;
+  EXPECT_THAT(Names(Board(upside_down))[0], "towers-bad");
+}
+
+TEST(LeaderboardTest, JsonHasDataBaselinesAndTrials) {
+  const nlohmann::json board = Board(Sweep{});
+  EXPECT_EQ(board["dataset"]["name"], "little");
+  EXPECT_EQ(board["dataset"]["synthetic"], true);
+  EXPECT_EQ(board["dataset"]["ratings"], 100);
+  EXPECT_EQ(board["dataset"]["train"], 70);
+  EXPECT_EQ(board["dataset"]["split_checksum"], "00000000000000ff");
+  EXPECT_EQ(board["baselines"][0]["name"], "popularity");
+  EXPECT_EQ(board["baselines"][0]["metrics"]["top_100"], 0.15);
+  const nlohmann::json& best = board["trials"][0];
+  EXPECT_EQ(best["model"], "two_tower");
+  EXPECT_EQ(best["status"], "finished");
+  EXPECT_EQ(best["params"]["dim"], 32);
+  EXPECT_EQ(best["params"]["optimizer.kind"], "adagrad");
+  EXPECT_EQ(best["params"]["loss.logq"], false);
+  EXPECT_EQ(best["params"]["query.features"][0]["name"], "user_id");
+  EXPECT_EQ(best["metrics"]["validation"]["top_100"], 0.2);
+  EXPECT_EQ(best["metrics"]["test"]["top_100"], 0.1);
+  EXPECT_EQ(best["metrics"]["train"]["loss"], 1);
+  EXPECT_EQ(best["examples"], 140);
+  EXPECT_EQ(board["trials"][2]["status"], "failed");
+  EXPECT_EQ(board["trials"][2]["reason"], "no such feature");
+}
+
+TEST(LeaderboardTest, TableSaysWhatIsSyntheticAndWhatFailed) {
+  const std::string table =
+      Leaderboard(SmallData(), {{"popularity", {{"top_100", 0.15}}}, {"bias only", {{"rmse", 0.9}}}}, Sweep{}, Trials())
+          .Table();
+  EXPECT_THAT(table, HasSubstr("synthetic"));
+  EXPECT_THAT(table, HasSubstr("(popularity)"));
+  EXPECT_THAT(table, HasSubstr("broken failed: no such feature"));
+  EXPECT_LT(table.find("towers-good"), table.find("towers-bad"));
+  EXPECT_LT(table.find("(bias only)"), table.find("rank-good"));
+}
+
+TEST(SweepProgressTest, LineSaysEpochSpeedLossAndTimeLeft) {
+  Coordinator::TrialView view;
+  view.trial.name = "a";
+  view.phase = "training";
+  view.config.model.epochs = 5;
+  view.epoch = 1;
+  view.epoch_progress = 0.4;
+  view.examples_per_second = 1234567;
+  view.loss = 7.25;
+  view.time_left = absl::Seconds(80);
+  EXPECT_EQ(ProgressLine(view), "a: training, epoch 2/5 (40 %), 1,234,567 examples/s, loss 7.2500, 1m 20s left");
+  view.phase = "test";
+  EXPECT_EQ(ProgressLine(view), "a: test");
+}
+
+}  // namespace
+}  // namespace marquee

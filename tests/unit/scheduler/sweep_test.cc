@@ -1,0 +1,170 @@
+#include "scheduler/sweep.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/scheduler/temporary_folder.h"
+
+namespace marquee {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr char kCluster[] = "cluster:\n  servers: {count: 1}\n  workers: {count: 1}\n";
+constexpr char kModels[] = R"(models:
+  towers:
+    kind: two_tower
+    dim: 8
+    query: {features: [user_id]}
+    candidate: {features: [movie_id]}
+    optimizer: {learning_rate: 0.1}
+  stars:
+    kind: ranking
+    tower: {features: [user_id, movie_id], layers: [16]}
+)";
+
+class SweepTest : public testing::Test {
+ protected:
+  absl::StatusOr<Sweep> Load(const std::string& sweep, const std::string& cluster = kCluster) {
+    folder_.Write("cluster.yaml", cluster);
+    folder_.Write("sweep.yaml", sweep);
+    return LoadSweep(folder_.Path("cluster.yaml"), folder_.Path("sweep.yaml"));
+  }
+  std::string ErrorOf(const std::string& sweep) { return std::string(Load(std::string(kModels) + sweep).status().message()); }
+  static std::vector<std::string> Names(const Sweep& sweep) {
+    std::vector<std::string> names;
+    for (const TrialConfig& trial : sweep.trials) names.push_back(trial.name);
+    return names;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(SweepTest, EveryModelIsATrialByDefault) {
+  const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + "sweep: {method: grid}\n");
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  EXPECT_THAT(Names(*sweep), ElementsAre("towers", "stars"));
+  EXPECT_EQ(sweep->trials[0].model.dim, 8);
+  EXPECT_EQ(sweep->trials[1].model.kind, ModelConfig::Kind::kRanking);
+  EXPECT_EQ(sweep->workers_per_trial, 1U);
+  EXPECT_EQ(sweep->chunk_batches, 4U);
+}
+
+TEST_F(SweepTest, GridIsEveryCombination) {
+  const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + R"(sweep:
+  models: [towers]
+  parameters:
+    dim: {values: [4, 16]}
+    optimizer.learning_rate: {values: [0.1, 1e-2]}
+  workers_per_trial: 2
+  consistency: {mode: bounded, staleness: 3}
+  split: {test: 0.2, validation: 0.1, seed: 5}
+  seed: 11
+  chunk_batches: 7
+  metric: {name: top_10, goal: maximize}
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  EXPECT_THAT(Names(*sweep), ElementsAre("towers-dim=4-learning_rate=0.1", "towers-dim=4-learning_rate=1e-2",
+                                         "towers-dim=16-learning_rate=0.1", "towers-dim=16-learning_rate=1e-2"));
+  EXPECT_EQ(sweep->trials[2].model.dim, 16);
+  EXPECT_EQ(sweep->trials[3].model.optimizer.learning_rate, 0.01);
+  EXPECT_EQ(sweep->trials[3].model.dense_optimizer.learning_rate, 0.01);
+  EXPECT_EQ(sweep->trials[0].consistency.staleness, 3);
+  EXPECT_EQ(sweep->trials[0].split.test, 0.2);
+  EXPECT_EQ(sweep->trials[0].split.seed, 5U);
+  EXPECT_EQ(sweep->trials[0].seed, 11U);
+  EXPECT_EQ(sweep->workers_per_trial, 2U);
+  EXPECT_EQ(sweep->chunk_batches, 7U);
+  EXPECT_EQ(sweep->metric, "top_10");
+  EXPECT_TRUE(sweep->maximize);
+}
+
+TEST_F(SweepTest, TrialsSetValuesAndMayHaveGridsOfTheirOwn) {
+  const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + R"(sweep:
+  trials:
+    - {name: small, model: towers, set: {dim: 2, optimizer.kind: adam}}
+    - {name: deep, model: stars, set: {tower.layers: [32, 8], tower.dropout: 0.5}, parameters: {seed: {values: [1, 2]}}}
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  EXPECT_THAT(Names(*sweep), ElementsAre("small", "deep-seed=1", "deep-seed=2"));
+  EXPECT_EQ(sweep->trials[0].model.dim, 2);
+  EXPECT_EQ(sweep->trials[0].model.optimizer.kind, OptimizerConfig::Kind::kAdam);
+  EXPECT_EQ(sweep->trials[0].model.optimizer.learning_rate, 0.1);  // the model's stays
+  EXPECT_THAT(sweep->trials[1].model.tower.layers, ElementsAre(32, 8));
+  EXPECT_EQ(sweep->trials[1].model.tower.dropout, 0.5);
+  EXPECT_EQ(sweep->trials[1].seed, 1U);
+  EXPECT_EQ(sweep->trials[2].seed, 2U);
+}
+
+TEST_F(SweepTest, ListsInNamesAndKeysOfTheSameLastWord) {
+  const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + R"(sweep:
+  models: [stars]
+  parameters:
+    tower.layers: {values: [[32, 8]]}
+    optimizer.learning_rate: {values: [0.5]}
+    dense_optimizer.learning_rate: {values: [0.25]}
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  EXPECT_THAT(Names(*sweep), ElementsAre("stars-layers=32,8-optimizer.learning_rate=0.5-dense_optimizer.learning_rate=0.25"));
+  EXPECT_EQ(sweep->trials[0].model.dense_optimizer.learning_rate, 0.25);
+}
+
+TEST_F(SweepTest, ErrorsSayWhereAndWhat) {
+  struct Case {
+    const char* sweep;
+    const char* error;
+  };
+  for (const Case& wrong : {
+           Case{"sweep: {models: [tower]}\n", "did you mean 'towers'"},
+           Case{"sweep: {parameters: {dimm: {values: [1]}}}\n",
+                "sweep.yaml:11: key 'sweep.parameters.dimm': in the model, key 'dimm': unknown; did you mean 'dim'?"},
+           Case{"sweep:\n  models: [towers]\n  parameters:\n    dim: {values: [4, -1]}\n",
+                "sweep.yaml:14: key 'sweep.parameters.dim': in the model, key 'dim': value '-1'"},
+           Case{"sweep: {parameters: {dim: {values: []}}}\n", "at least one value"},
+           Case{"sweep: {parameters: {dim: {value: [1]}}}\n", "values': is missing"},
+           Case{"sweep: {method: bayes}\n", "must be 'grid'"},
+           Case{"sweep: {workers_per_trial: 0}\n", "sweep.workers_per_trial"},
+           Case{"sweep: {models: [towers], parameters: {dim: {values: [4, 4]}}}\n", "'towers-dim=4'"},
+           Case{"sweep: {trials: [{name: a, model: towers, set: {dim: 0}}]}\n", "sweep.trials[0].set.dim"},
+           Case{"sweep: {trials: [{name: a, model: x}]}\n", "sweep.trials[0].model"},
+           Case{"sweep: {trials: [{name: a, model: towers}], models: [towers]}\n", "must be left out"},
+           Case{"sweep: {trials: [{name: a/b, model: towers}]}\n", "letters, digits"},
+           Case{"sweep: {split: {test: 2}}\n", "sweep.split.test"},
+           Case{"sweep: {}\nmodel: {}\n", "did you mean 'models'"},
+       }) {
+    EXPECT_THAT(ErrorOf(wrong.sweep), HasSubstr(wrong.error)) << wrong.sweep;
+  }
+}
+
+TEST_F(SweepTest, ValuesThatAreWrongOnlyTogetherAreTheTrialsError) {
+  EXPECT_THAT(ErrorOf("sweep:\n  trials:\n    - {name: a, model: towers, set: {query.layers: [4], candidate.layers: [5]}}\n"),
+              HasSubstr("sweep.yaml:13: with the values that it sets, query is 4 wide and candidate 5"));
+  const absl::StatusOr<Sweep> both = Load(
+      std::string(kModels) + "sweep: {trials: [{name: a, model: towers, set: {query.layers: [4], candidate.layers: [4]}}]}\n");
+  EXPECT_TRUE(both.ok()) << both.status();
+}
+
+TEST_F(SweepTest, ErrorInAModelIsAtItsOwnLine) {
+  std::string models = kModels;
+  models.replace(models.find("dim: 8"), 6, "dim: 0");
+  EXPECT_THAT(std::string(Load(models + "sweep: {}\n").status().message()), HasSubstr("sweep.yaml:4: key 'models.towers.dim'"));
+}
+
+TEST_F(SweepTest, SectionsOfTheSweepFileComeFirstAndMayBeInOtherFiles) {
+  const std::string cluster = std::string(kCluster) + "data: {file: first.mq}\nmodels: models.yaml\nsweep: {seed: 1}\n";
+  folder_.Write("models.yaml", kModels);
+  const absl::StatusOr<Sweep> sweep = Load("sweep: {seed: 2}\n", cluster);
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  EXPECT_EQ(sweep->trials.size(), 2U);
+  EXPECT_EQ(sweep->trials[0].seed, 2U);
+  EXPECT_EQ(sweep->data_file, folder_.Path("first.mq"));
+  const absl::StatusOr<Sweep> alone = LoadSweep(folder_.Path("cluster.yaml"), "");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  EXPECT_EQ(alone->trials[0].seed, 1U);
+  EXPECT_THAT(std::string(Load("data: second.mq\n", kCluster).status().message()), HasSubstr("key 'models': is missing"));
+  EXPECT_EQ(Load("data: second.mq\n", cluster)->data_file, folder_.Path("second.mq"));
+}
+
+}  // namespace
+}  // namespace marquee
