@@ -12,7 +12,7 @@ SHORT = models(1, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
 
 
 GREETING = bytes([0xFF] + [0] * 8 + [0x7F, 3, 0]) + b"NULL" + bytes(48)  # of ZeroMQ: ZMTP 3.0, NULL mechanism
-# What follows it: a DEALER says that it is ready, then sends one frame that is no message.
+# What may follow it: a DEALER says that it is ready, then sends one frame that is no message.
 RAW_DEALER_WITH_GARBAGE = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER" + b"\x00\x08garbage!"
 
 
@@ -100,6 +100,15 @@ class GarbageTest(unittest.TestCase):
 
 
 class MetricsTest(unittest.TestCase):
+    def refuse_worker_with_other_data(self, cluster):
+        other = cluster.folder / "other.mq"
+        subprocess.run([BIN / "wrangle", "--synthetic", "ml-1m", "--out", other], check=True, stdout=subprocess.DEVNULL)
+        scheduler = cluster.endpoints()["scheduler"]["listens"][0]
+        command = [BIN / "worker", "--cluster", cluster.cluster_file, "--name", "w1", "--scheduler", scheduler, "--data", other]
+        refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(refused.returncode, 1, refused.stderr)
+        self.assertIn("data", refused.stderr.splitlines()[-1])
+
     def test_what_is_served_is_what_the_document_lists(self):
         listed = subprocess.run([BIN / "marquee", "metrics"], check=True, capture_output=True, text=True).stdout
         names = {line.split("`")[1] for line in listed.splitlines() if line.startswith("| `marquee_")}
@@ -117,10 +126,8 @@ class MetricsTest(unittest.TestCase):
                 return names <= served or not cluster.running()
 
             # Some only show once their event has been: a table, an epoch, a rejected message.
-            host, port = cluster.endpoints()["scheduler"]["listens"][0].split("://")[1].rsplit(":", 1)
-            with socket.create_connection((host, int(port)), timeout=5) as connection:
-                connection.sendall(GREETING + RAW_DEALER_WITH_GARBAGE)
-                wait_for(all_served, "all metrics are served", 60)
+            self.refuse_worker_with_other_data(cluster)
+            wait_for(all_served, "all metrics are served", 60)
             self.assertEqual(names - served, set(), "in docs/metrics.md, but not served")
             self.assertEqual(served - names, set(), "served, but not in docs/metrics.md")
             cluster.stop()
