@@ -243,6 +243,7 @@ absl::Status Transport::State::SecureListener(zmq::socket_t& socket) {
   absl::StatusOr<std::shared_ptr<Authenticator::Domain>> added =
       context.authenticator.AddDomain(name, options.security.allowed_public_keys);
   if (!added.ok()) return added.status();
+  if (domain != nullptr) context.authenticator.RemoveDomain(*domain);  // of an attempt to listen that failed
   domain = *std::move(added);
   socket.set(zmq::sockopt::curve_server, true);
   socket.set(zmq::sockopt::curve_secretkey, options.security.own_secret_key);

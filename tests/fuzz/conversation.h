@@ -1,0 +1,59 @@
+#ifndef MARQUEE_TESTS_FUZZ_CONVERSATION_H_
+#define MARQUEE_TESTS_FUZZ_CONVERSATION_H_
+
+// A small cluster of the real state machines, without a network: a coordinator, one shard, its server's link, and one worker's
+// client and link that train trials. A fuzzer puts wrong messages between the right ones.
+//
+// What must hold, whatever comes in: nothing crashes; each message to the shard or the coordinator that asks gets exactly one
+// answer, to its sender, with its request id; a message that is refused changes nothing; a pull writes nothing but its own
+// rows; whatever is sent can be read.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/message.h"
+#include "tests/fuzz/mutator.h"
+
+namespace marquee::fuzz {
+
+enum class Receiver { kShard, kCoordinator, kClient, kLink, kServerLink };
+inline constexpr int kReceivers = 5;
+
+struct Packet {
+  Receiver to;
+  Peer from;
+  Frames frames;
+};
+
+// What a stranger may send to a receiver: from the route or endpoint that the receiver knows its usual partner by.
+Packet PacketTo(Receiver to, Frames frames);
+
+class Conversation {
+ public:
+  Conversation();
+  ~Conversation();
+
+  // The next right message. When none is under way, time passes until there is one; nullopt if there is nothing to wait for.
+  std::optional<Packet> Next();
+
+  // Hands over a message, right or wrong. `misalign` puts its bytes at odd addresses.
+  void Deliver(const Packet& packet, bool misalign = false);
+
+  // What did not hold; empty as long as all did.
+  const std::string& violation() const;
+
+  // How many messages were not read at all, were answered with which error, or were accepted: that a fuzzer reaches something.
+  const std::map<std::string, uint64_t>& outcomes() const;
+  uint64_t steps() const;  // trained by the worker
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace marquee::fuzz
+
+#endif  // MARQUEE_TESTS_FUZZ_CONVERSATION_H_
