@@ -42,14 +42,19 @@ std::string Ledger::Name(AttemptNumber number) const {
                      attempt.epoch, attempt.begin, attempt.end);
 }
 
+const Ledger::Row* Ledger::FindRow(TableNumber table, Id id) const {
+  const auto of_table = tables_.find(table);
+  if (of_table == tables_.end() || rolled_back_.contains(table)) return nullptr;
+  const auto row = of_table->second.find(id);
+  return row == of_table->second.end() ? nullptr : &row->second;
+}
+
 std::string Ledger::CheckRow(TableNumber table, Id id, absl::Span<const float> values, uint64_t acknowledged_before) const {
   if (rolled_back_.contains(table)) return "";
   ++rows_checked_;
   static const Row kNeverPushed;
-  const Row* row = &kNeverPushed;
-  if (const auto of_table = tables_.find(table); of_table != tables_.end()) {
-    if (const auto found = of_table->second.find(id); found != of_table->second.end()) row = &found->second;
-  }
+  const Row* row = FindRow(table, id);
+  if (row == nullptr) row = &kNeverPushed;
   for (const float value : values) {
     if (!Digits(value)) return fmt::format("table {} row {:x} holds {}, which nobody pushed", table, id, value);
   }
@@ -71,15 +76,24 @@ std::string Ledger::CheckRow(TableNumber table, Id id, absl::Span<const float> v
 
 std::string Ledger::CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session,
                                uint64_t step) const {
-  const auto of_table = tables_.find(table);
-  if (of_table == tables_.end() || rolled_back_.contains(table)) return "";
-  const auto row = of_table->second.find(id);
-  if (row == of_table->second.end()) return "";
-  for (size_t place = 0; place < row->second.places.size(); ++place) {
-    const Attempt& attempt = attempts_[row->second.places[place] - 1];
+  const Row* row = FindRow(table, id);
+  if (row == nullptr) return "";
+  for (size_t place = 0; place < row->places.size(); ++place) {
+    const Attempt& attempt = attempts_[row->places[place] - 1];
     if (attempt.session == session || attempt.step > step || Count(values, place) == 1) continue;
-    return fmt::format("table {} row {:x}: {} is missing; it should have been waited for", table, id,
-                       Name(row->second.places[place]));
+    return fmt::format("table {} row {:x}: {} is missing; it should have been waited for", table, id, Name(row->places[place]));
+  }
+  return "";
+}
+
+std::string Ledger::CheckNoneFrom(TableNumber table, Id id, absl::Span<const float> values, uint64_t session,
+                                  uint64_t step) const {
+  const Row* row = FindRow(table, id);
+  if (row == nullptr) return "";
+  for (size_t place = 0; place < row->places.size(); ++place) {
+    const Attempt& attempt = attempts_[row->places[place] - 1];
+    if (attempt.session == session || attempt.step < step || Count(values, place) == 0) continue;
+    return fmt::format("table {} row {:x}: {} is there; it should have waited", table, id, Name(row->places[place]));
   }
   return "";
 }

@@ -59,6 +59,9 @@ class Ledger {
   // Empty if every push of other sessions up to and including `step` is in the row.
   std::string CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session, uint64_t step) const;
 
+  // Empty if no push of other sessions from `step` on is in the row.
+  std::string CheckNoneFrom(TableNumber table, Id id, absl::Span<const float> values, uint64_t session, uint64_t step) const;
+
   // The table's rows are gone: nothing is promised of it any more. Its trial starts anew in other tables.
   void RollBack(TableNumber table) { rolled_back_.insert(table); }
 
@@ -78,6 +81,7 @@ class Ledger {
     std::vector<AttemptNumber> places;  // in the order of columns, then digits
   };
   std::string Name(AttemptNumber number) const;
+  const Row* FindRow(TableNumber table, Id id) const;  // nullptr if nobody pushed to it, or it was rolled back
 
   std::vector<Attempt> attempts_;
   std::map<TableNumber, std::map<Id, Row>> tables_;

@@ -282,7 +282,8 @@ bool SimWorker::MayPull(uint64_t clock) const {
 }
 
 bool SimWorker::IsMyTurn(uint64_t clock) const {
-  if (!Synchronous()) return true;
+  if (!Synchronous() || link_.assignment()->workers == 1) return true;
+  if (link_.all_pulled() <= clock) return false;
   const std::vector<uint64_t>& clocks = link_.clocks();
   for (uint32_t rank = 0; rank < link_.assignment()->rank; ++rank) {
     if (rank >= clocks.size() || clocks[rank] <= clock) return false;
@@ -327,6 +328,8 @@ bool SimWorker::FinishPull(Step& step, absl::Time now, Outbox& outbox) {
     return true;
   }
   step.read = true;
+  progress_.StepPulled();
+  if (Synchronous() && link_.assignment()->workers > 1) link_.SetTick(progress_.Report(at_barrier_), now, outbox);
   CheckRows(step.rows, step.acknowledged_at_pull, step.clock);
   return true;
 }
@@ -343,6 +346,9 @@ void SimWorker::CheckRows(const std::vector<Rows>& rows, uint64_t acknowledged_b
       if (wrong.empty() && bounded && *step > slack) {
         ++news_.staleness_checks;
         wrong = ledger_.CheckFresh(number, of_table.ids[i], values, client_.session(), *step - slack - 1);
+      }
+      if (wrong.empty() && bounded && Synchronous()) {
+        wrong = ledger_.CheckNoneFrom(number, of_table.ids[i], values, client_.session(), *step);
       }
       if (!wrong.empty()) return world_.Violate(fmt::format("{} read: {}", self_.name, wrong));
     }
