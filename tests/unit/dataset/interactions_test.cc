@@ -143,7 +143,7 @@ TEST_F(InteractionsTest, RefusesWrongSchemas) {
   EXPECT_THAT(SchemaError("separator: ab\ncolumns:\n  a: {feature: user}\n  b: {feature: item}\n"),
               HasSubstr("s.yaml:1: key 'separator'"));
   EXPECT_THAT(SchemaError("name: x\n"), HasSubstr("columns"));
-  EXPECT_THAT(SchemaError("name: [\n"), HasSubstr("not YAML"));
+  EXPECT_THAT(SchemaError("name: [\n"), HasSubstr("s.yaml:2: not YAML"));
   EXPECT_THAT(MessageOf(LoadInteractionsSchema(folder_ / "none.yaml")), HasSubstr("none.yaml"));
 }
 
