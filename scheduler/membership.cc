@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace marquee {
 namespace {
@@ -65,23 +66,28 @@ MaybeRejection Membership::Register(wire::Register::Reader reader, uint64_t inca
   lost->clear();
   const std::string name = TextOf(reader.getName());
   if (MaybeRejection rejection = CheckRegister(reader, name, incarnation)) return rejection;
+  // All is read before anything changes: a malformed text is only found when it is read.
+  MemberRecord registered;
+  registered.name = name;
+  registered.server = reader.getRole() == wire::Register::Role::SERVER;
+  registered.alive = true;
+  registered.incarnation = incarnation;
+  registered.host = TextOf(reader.getHost());
+  registered.metrics_endpoint = TextOf(reader.getMetricsEndpoint());
+  for (const auto endpoint : reader.getEndpoints()) registered.endpoints.push_back(TextOf(endpoint));
+  registered.route = route;
+  registered.heard = now;
+
   MemberRecord& member = members_[name];
-  const bool known = member.alive && member.incarnation == incarnation;
-  if (!known) {
+  if (member.alive && member.incarnation == incarnation) {
+    registered.dismissed = member.dismissed;
+    registered.session = member.session;
+    registered.wants_session = member.wants_session;
+  } else {
     if (member.alive) *lost = name;
     if (member.incarnation != 0 && member.incarnation != incarnation) ended_[name].insert(member.incarnation);
-    member = MemberRecord{};
   }
-  member.name = name;
-  member.server = reader.getRole() == wire::Register::Role::SERVER;
-  member.alive = true;
-  member.incarnation = incarnation;
-  member.host = TextOf(reader.getHost());
-  member.metrics_endpoint = TextOf(reader.getMetricsEndpoint());
-  member.endpoints.clear();
-  for (const auto endpoint : reader.getEndpoints()) member.endpoints.push_back(TextOf(endpoint));
-  member.route = route;
-  member.heard = now;
+  member = std::move(registered);
   return std::nullopt;
 }
 

@@ -375,48 +375,63 @@ void TrialRun::FillWork(const WorkAnswer& answer, wire::Work::Builder reply) {
   }
 }
 
-MaybeRejection TrialRun::CheckTick(wire::Tick::Reader reader) const {
-  const Session& session = *Find(reader.getSession());
-  if (!std::isfinite(reader.getLossSum())) return Rejection{Code::NOT_FINITE, "tick.lossSum", "must be a finite number"};
-  if (reader.getChunks().size() > kMaxReportedChunks) {
-    return Rejection{Code::MALFORMED, "tick.chunks",
-                     fmt::format("{} chunks; at most {}", reader.getChunks().size(), kMaxReportedChunks)};
-  }
+TrialRun::TickData TrialRun::ReadTick(wire::Tick::Reader reader) {
+  TickData tick{.session = reader.getSession(),
+                .clock = reader.getClock(),
+                .pulled = reader.getPulled(),
+                .examples = reader.getExamples(),
+                .loss_sum = reader.getLossSum(),
+                .drained = reader.getDrained(),
+                .chunks = {}};
   for (const auto chunk : reader.getChunks()) {
-    const absl::Status status = chunks_.Check(chunk.getNumber(), chunk.getNext());
+    tick.chunks.push_back(TickData::Chunk{.number = chunk.getNumber(), .next = chunk.getNext()});
+  }
+  return tick;
+}
+
+MaybeRejection TrialRun::CheckTick(const TickData& tick) const {
+  const Session& session = *Find(tick.session);
+  if (!std::isfinite(tick.loss_sum)) return Rejection{Code::NOT_FINITE, "tick.lossSum", "must be a finite number"};
+  for (const TickData::Chunk& chunk : tick.chunks) {
+    const absl::Status status = chunks_.Check(chunk.number, chunk.next);
     if (!status.ok()) return Rejection{Code::MALFORMED, "tick.chunks", std::string(status.message())};
   }
-  if (reader.getClock() > session.clock && reader.getExamples() < session.examples) {
+  if (tick.clock > session.clock && tick.examples < session.examples) {
     return Rejection{Code::MALFORMED, "tick.examples",
-                     fmt::format("{}; clock {} had {} already", reader.getExamples(), session.clock, session.examples)};
+                     fmt::format("{}; clock {} had {} already", tick.examples, session.clock, session.examples)};
   }
   return std::nullopt;
 }
 
 MaybeRejection TrialRun::OnTick(wire::Tick::Reader reader, wire::Clocks::Builder reply, Outbox& outbox) {
-  if (MaybeRejection rejection = CheckTick(reader)) return rejection;
+  if (reader.getChunks().size() > kMaxReportedChunks) {
+    return Rejection{Code::MALFORMED, "tick.chunks",
+                     fmt::format("{} chunks; at most {}", reader.getChunks().size(), kMaxReportedChunks)};
+  }
+  const TickData tick = ReadTick(reader);
+  if (MaybeRejection rejection = CheckTick(tick)) return rejection;
   ++context_.counters.ticks;
-  Session& session = *Find(reader.getSession());
+  Session& session = *Find(tick.session);
   // A lower clock is a late copy.
-  if (reader.getClock() >= session.clock) CountTick(reader, session);
-  clocks_.ReportPulled(session.rank, reader.getPulled());
+  if (tick.clock >= session.clock) CountTick(tick, session);
+  clocks_.ReportPulled(session.rank, tick.pulled);
   UpdateIdle();
   NotifyClocks(session.number, outbox);
   FillClocks(session, reply);
   return std::nullopt;
 }
 
-void TrialRun::CountTick(wire::Tick::Reader reader, Session& session) {
+void TrialRun::CountTick(const TickData& tick, Session& session) {
   std::map<uint32_t, uint64_t> added;  // by epoch
   uint64_t total = 0;
-  for (const auto chunk : reader.getChunks()) {
-    const uint64_t examples = chunks_.Report(session.number, chunk.getNumber(), chunk.getNext());
-    added[chunks_.EpochOf(chunk.getNumber())] += examples;
+  for (const TickData::Chunk& chunk : tick.chunks) {
+    const uint64_t examples = chunks_.Report(session.number, chunk.number, chunk.next);
+    added[chunks_.EpochOf(chunk.number)] += examples;
     total += examples;
   }
   if (total > 0) {
     // A tick that spans two epochs gives each its share of the loss.
-    const double loss = reader.getLossSum() - session.loss_sum;
+    const double loss = tick.loss_sum - session.loss_sum;
     for (const auto& [epoch, examples] : added) {
       losses_[epoch].sum += loss * static_cast<double>(examples) / static_cast<double>(total);
       losses_[epoch].examples += static_cast<double>(examples);
@@ -424,11 +439,11 @@ void TrialRun::CountTick(wire::Tick::Reader reader, Session& session) {
     losses_without_progress_ = 0;
     context_.counters.examples += total;
   }
-  const bool repeated = reader.getClock() == session.clock;
-  session.drained = reader.getDrained() || (repeated && session.drained);
-  session.clock = reader.getClock();
-  session.examples = std::max(session.examples, reader.getExamples());
-  session.loss_sum = reader.getLossSum();
+  const bool repeated = tick.clock == session.clock;
+  session.drained = tick.drained || (repeated && session.drained);
+  session.clock = tick.clock;
+  session.examples = std::max(session.examples, tick.examples);
+  session.loss_sum = tick.loss_sum;
   clocks_.Report(session.rank, session.clock);
 }
 

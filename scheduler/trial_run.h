@@ -116,8 +116,23 @@ class TrialRun {
   WorkAnswer ChooseWork(Session& session, absl::Time now);
   static void FillWork(const WorkAnswer& answer, wire::Work::Builder reply);
   void FillClocks(const Session& session, wire::Clocks::Builder builder) const;
-  MaybeRejection CheckTick(wire::Tick::Reader reader) const;
-  void CountTick(wire::Tick::Reader reader, Session& session);
+  // A tick, read once: a malformed one must not be found out when half of it is counted.
+  struct TickData {
+    uint64_t session = 0;
+    uint64_t clock = 0;
+    uint64_t pulled = 0;
+    uint64_t examples = 0;
+    double loss_sum = 0;
+    bool drained = false;
+    struct Chunk {
+      uint64_t number = 0;
+      uint64_t next = 0;
+    };
+    std::vector<Chunk> chunks;
+  };
+  static TickData ReadTick(wire::Tick::Reader reader);
+  MaybeRejection CheckTick(const TickData& tick) const;
+  void CountTick(const TickData& tick, Session& session);
   MaybeRejection ReadSums(wire::Evaluated::Reader reader, MetricSums* sums) const;
   double ExamplesPerSecond(absl::Time now) const;
 
