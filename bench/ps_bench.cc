@@ -41,7 +41,7 @@ TableDefinition BenchTable(uint32_t dim) {
 namespace {
 
 constexpr size_t kBatches = 64;
-constexpr int kPipelineDepth = 8;
+constexpr int kPipelineDepth = 4;  // two pulls and two pushes
 
 struct Flags {
   uint64_t table_rows = 2'000'000;
