@@ -66,10 +66,26 @@ void DrawWorkers(Random& random, Scenario& scenario) {
   options.most_rows = static_cast<uint32_t>(random.Between(1, 8));
   options.pool = static_cast<uint32_t>(random.Between(8, 60));
   options.prefetch = random.OneIn(2);
-  if (random.OneIn(5)) {  // so fast that the window is what holds workers back
-    options.longest_compute = options.shortest_compute = absl::Microseconds(100);
-    options.client.resend_after = absl::Seconds(1);
+}
+
+// Workers so fast, with so much to do at once, that the window is what holds them back: lost acknowledgements leave pushes at
+// its very end.
+void DrawBurst(Random& random, Scenario& scenario) {
+  scenario.coordinator.train_examples = random.Between(150, 400);
+  scenario.coordinator.chunk_batches = static_cast<uint32_t>(random.Between(50, 150));
+  scenario.coordinator.partitions = 1U << random.Below(2);  // windows are the partitions'
+  for (TrialConfig& trial : scenario.trials) {
+    trial.model.batch_size = 1;
+    trial.consistency = {.mode = ConsistencyConfig::Mode::kAsync, .staleness = 0};
+    scenario.worker.trials[trial.name] = trial;
   }
+  SimWorkerOptions& worker = scenario.worker;
+  worker.shortest_compute = worker.longest_compute = absl::Microseconds(100);
+  worker.most_rows = 2;
+  worker.pool = 400;
+  worker.client.resend_after = absl::Seconds(1);
+  scenario.network.drop = std::max(scenario.network.drop, 0.02);
+  scenario.network.max_delay = std::min(scenario.network.max_delay, absl::Milliseconds(2));
 }
 
 std::vector<std::string> Names(const Scenario& scenario) {
@@ -123,6 +139,7 @@ Scenario Scenario::FromSeed(uint64_t seed) {
   DrawNetwork(random, scenario);
   DrawSweep(random, scenario);
   DrawWorkers(random, scenario);
+  if (random.OneIn(8)) DrawBurst(random, scenario);
   DrawFailures(random, scenario);
   scenario.launcher_reports_exits = random.OneIn(2);
   scenario.same_endpoints = random.OneIn(2);
