@@ -24,7 +24,28 @@ uint32_t Count(absl::Span<const float> values, size_t place) {
 
 Ledger::AttemptNumber Ledger::Begin(Attempt attempt) {
   attempts_.push_back(attempt);
+  for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
+    owner_[{attempt.trial, attempt.epoch, position}] = attempt.session;
+  }
   return attempts_.size();
+}
+
+void Ledger::SetLastSequence(AttemptNumber attempt, uint64_t sequence) {
+  sequences_[attempts_[attempt - 1].session].emplace(sequence, attempt);
+}
+
+std::string Ledger::CheckApplied(uint64_t session, uint64_t sequence) const {
+  const auto of_session = sequences_.find(session);
+  if (of_session == sequences_.end()) return fmt::format("session {} never pushed", session);
+  const auto found = of_session->second.lower_bound(sequence);
+  if (found == of_session->second.end()) return fmt::format("session {} has not made its push {}", session, sequence);
+  const Attempt& attempt = attempts_[found->second - 1];
+  for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
+    const uint64_t owner = owner_.at({attempt.trial, attempt.epoch, position});
+    if (owner == session) continue;
+    return fmt::format("{} was applied while session {} trains its example {}", Name(found->second), owner, position);
+  }
+  return "";
 }
 
 std::optional<Ledger::Place> Ledger::TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt) {

@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -49,6 +50,13 @@ class Ledger {
     float value = 0;
   };
   std::optional<Place> TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt);
+
+  // The attempt's pushes are numbered up to `sequence`, from the one before's on.
+  void SetLastSequence(AttemptNumber attempt, uint64_t sequence);
+
+  // Empty if a shard may apply a push of that session and sequence for the first time: no other session trains its examples
+  // by now. A chunk is leased again only after its session was closed.
+  std::string CheckApplied(uint64_t session, uint64_t sequence) const;
 
   void Acknowledge(AttemptNumber attempt) { attempts_[attempt - 1].acknowledged_as = ++acknowledged_; }
   uint64_t acknowledged() const { return acknowledged_; }
@@ -84,6 +92,8 @@ class Ledger {
   const Row* FindRow(TableNumber table, Id id) const;  // nullptr if nobody pushed to it, or it was rolled back
 
   std::vector<Attempt> attempts_;
+  std::map<uint64_t, std::map<uint64_t, AttemptNumber>> sequences_;     // by session and last sequence
+  std::map<std::tuple<uint64_t, uint32_t, uint64_t>, uint64_t> owner_;  // of (trial, epoch, position): the newest session
   std::map<TableNumber, std::map<Id, Row>> tables_;
   std::set<TableNumber> rolled_back_;
   uint64_t acknowledged_ = 0;

@@ -88,6 +88,30 @@ void DrawBurst(Random& random, Scenario& scenario) {
   scenario.network.max_delay = std::min(scenario.network.max_delay, absl::Milliseconds(2));
 }
 
+// Workers that hold much and are slow at it, and lose sight of the scheduler meanwhile: they go on pushing while their session
+// is closed and their chunks go to others.
+void DrawLateness(Random& random, Scenario& scenario) {
+  scenario.coordinator.train_examples = random.Between(20, 60);
+  scenario.coordinator.chunk_batches = static_cast<uint32_t>(random.Between(5, 30));
+  scenario.worker.longest_compute = absl::Milliseconds(random.Between(200, 1000));
+  scenario.network.slow = std::max(scenario.network.slow, 0.1);
+  for (uint64_t n = random.Between(1, 4); n > 0; --n) {
+    const absl::Time from = At(random.Between(absl::ZeroDuration(), scenario.network.until - absl::UnixEpoch()));
+    scenario.cuts.push_back({.one = "scheduler",
+                             .other = fmt::format("w{}", random.Below(scenario.workers)),
+                             .from = from,
+                             .until = from + absl::Milliseconds(random.Between(2000, 12000))});
+  }
+  // Shards hear late, too, but not so late that they are taken for dead.
+  for (uint64_t n = random.Between(2, 8); n > 0; --n) {
+    const absl::Time from = At(random.Between(absl::ZeroDuration(), scenario.network.until - absl::UnixEpoch()));
+    scenario.cuts.push_back({.one = "scheduler",
+                             .other = fmt::format("s{}", random.Below(scenario.servers)),
+                             .from = from,
+                             .until = from + scenario.coordinator.lease * 0.6});
+  }
+}
+
 std::vector<std::string> Names(const Scenario& scenario) {
   std::vector<std::string> names = {"scheduler"};
   for (uint32_t i = 0; i < scenario.servers; ++i) names.push_back(fmt::format("s{}", i));
@@ -139,7 +163,16 @@ Scenario Scenario::FromSeed(uint64_t seed) {
   DrawNetwork(random, scenario);
   DrawSweep(random, scenario);
   DrawWorkers(random, scenario);
-  if (random.OneIn(8)) DrawBurst(random, scenario);
+  switch (random.Below(8)) {
+    case 0:
+      DrawBurst(random, scenario);
+      break;
+    case 1:
+      DrawLateness(random, scenario);
+      break;
+    default:
+      break;
+  }
   DrawFailures(random, scenario);
   scenario.launcher_reports_exits = random.OneIn(2);
   scenario.same_endpoints = random.OneIn(2);

@@ -74,6 +74,12 @@ void SimServer::OnMessage(const std::string& endpoint, const Message& message, a
 
 void SimServer::CheckAnswer(Hosted& hosted, Body::Reader request, Body::Reader answer) {
   if (request.isCloseSession() && answer.isOk()) hosted.closed.insert(request.getCloseSession().getSession());
+  if (request.isPush() && answer.isPushed() && !answer.getPushed().getDuplicate()) {
+    const wire::Push::Reader push = request.getPush();
+    if (const std::string wrong = ledger_.CheckApplied(push.getSession(), push.getSequence()); !wrong.empty()) {
+      world_.Violate(wrong);
+    }
+  }
   if (request.isPush() && answer.isPushed() && hosted.closed.contains(request.getPush().getSession())) {
     world_.Violate(
         fmt::format("{} took a push of session {}, which it had closed", self_.name, request.getPush().getSession()));

@@ -390,6 +390,7 @@ void SimWorker::Push(Step& step, absl::Time now, Outbox& outbox) {
   }
   const absl::Status started = client_.StartPush(tables, now, outbox);
   if (!started.ok()) return world_.Violate(fmt::format("{}: a push could not start: {}", self_.name, started.ToString()));
+  ledger_.SetLastSequence(attempt, client_.pushes_started());
   pending_.push_back({.last_push = client_.pushes_started(), .attempt = attempt});
   const uint64_t examples = step.chunk.end - step.chunk.begin;
   progress_.StepPushed({.last_push = client_.pushes_started(),

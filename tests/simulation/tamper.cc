@@ -212,7 +212,7 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Planted<RenumbersResends>("renumbers_resends", "was applied 2 times"),
       Planted<ShiftsGradients>("shifts_gradients", "nobody pushed|is not there|was applied 2 times"),
       Planted<AppliesHalf>("applies_half", "was acknowledged and is not there"),
-      Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|open sessions"),
+      Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|was applied while|open sessions"),
       Planted<SwapsRows>("swaps_rows", "nobody pushed|is not there"),
   };
   return bugs;
