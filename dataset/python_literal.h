@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -16,8 +15,9 @@
 namespace marquee {
 
 struct PythonValue;
-using PythonList = std::vector<PythonValue>;                          // of tuples too
-using PythonDict = std::vector<std::pair<std::string, PythonValue>>;  // keys are strings; in order of the text
+struct PythonEntry;
+using PythonList = std::vector<PythonValue>;  // of tuples too
+using PythonDict = std::vector<PythonEntry>;  // in order of the text
 
 struct PythonValue {
   std::variant<std::monostate, bool, int64_t, double, std::string, PythonList, PythonDict> value;  // monostate: None
@@ -28,6 +28,11 @@ struct PythonValue {
   const T* As() const {
     return std::get_if<T>(&value);
   }
+};
+
+struct PythonEntry {  // keys are strings
+  std::string key;
+  PythonValue value;
 };
 
 // The value that the whole text is. An error names the character, counted from 1, and what was expected there.
