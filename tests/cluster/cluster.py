@@ -196,6 +196,11 @@ def training(cluster, steps=3):
     return cluster.running() and any((cluster.metric(worker, "marquee_steps_total") or 0) >= steps for worker in ("w0", "w1"))
 
 
+def make_keys(folder):
+    subprocess.run([BIN / "marquee", "keygen", "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
 def small_data():
     """A small synthetic data file, made once for each build."""
     path = BIN.parent / "tests" / "small.mq"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import unittest
 
-from cluster import BIN, TWO_TOWER, Cluster, models, wait_for
+from cluster import BIN, TWO_TOWER, Cluster, make_keys, models, wait_for
 
 SWEEP = models(1, TWO_TOWER) + (
     "sweep: {method: grid, models: [two_tower], workers_per_trial: 2, consistency: {mode: synchronous}}\n"
@@ -17,7 +17,7 @@ THREE_HOSTS = """
 cluster:
   name: three-hosts
   launcher: external
-  security: none
+  security: {security}
   partitions: 16
   scheduler: {{host: {net}.1, port: 7700, metrics_port: 9700}}
   servers:
@@ -84,8 +84,11 @@ class HostsTest(unittest.TestCase):
             self.assertEqual(cluster.start().wait(), 0)
             return cluster.leaderboard()["trials"][0]
 
-    def on_three_hosts(self):
-        with Hosts() as hosts, Cluster(SWEEP, cluster_text=THREE_HOSTS.format(net=Hosts.NET)) as cluster:
+    def on_three_hosts(self, security):
+        text = THREE_HOSTS.format(net=Hosts.NET, security=security) + ("  keys: keys\n" if security == "curve" else "")
+        with Hosts() as hosts, Cluster(SWEEP, cluster_text=text) as cluster:
+            if security == "curve":
+                make_keys(cluster.folder / "keys")
             files = ["--cluster", cluster.cluster_file]
             logs = cluster.folder / "out" / "logs"
             logs.mkdir(parents=True)
@@ -114,10 +117,13 @@ class HostsTest(unittest.TestCase):
             return cluster.leaderboard()["trials"][0]
 
     def test_three_hosts_give_the_same_metrics(self):
-        one, three = self.on_one_host(), self.on_three_hosts()
+        one = self.on_one_host()
         self.assertEqual(one["status"], "finished")
-        self.assertEqual(three["status"], "finished")
-        self.assertEqual(one["metrics"], three["metrics"])
+        for security in ("none", "curve"):
+            with self.subTest(security=security):
+                three = self.on_three_hosts(security)
+                self.assertEqual(three["status"], "finished")
+                self.assertEqual(one["metrics"], three["metrics"])
 
 
 if __name__ == "__main__":

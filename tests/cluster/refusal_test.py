@@ -2,18 +2,21 @@
 
 import os
 import random
+import re
+import shutil
 import socket
 import subprocess
 import unittest
 
-from cluster import BIN, CLUSTER, TWO_TOWER, Cluster, models, training, wait_for
+from cluster import BIN, CLUSTER, TWO_TOWER, Cluster, make_keys, models, training, wait_for
 
 SHORT = models(1, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
-
 
 GREETING = bytes([0xFF] + [0] * 8 + [0x7F, 3, 0]) + b"NULL" + bytes(48)  # of ZeroMQ: ZMTP 3.0, NULL mechanism
 # What may follow it: a DEALER says that it is ready, then sends one frame that is no message.
 RAW_DEALER_WITH_GARBAGE = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER" + b"\x00\x08garbage!"
+
+UNAUTHORIZED = re.compile(r'marquee_rejected_total{reason="unauthorized"} [1-9]')
 
 
 class ConfigurationTest(unittest.TestCase):
@@ -97,6 +100,44 @@ class GarbageTest(unittest.TestCase):
             board = cluster.leaderboard()
             self.assertEqual(board["trials"][0]["status"], "finished")
             self.assertEqual(board["trials"][0]["examples"], 6 * board["dataset"]["train"])
+
+
+class CurveTest(unittest.TestCase):
+    """A cluster under CURVE, and workers that should not get in."""
+
+    def cluster_text(self, cluster, security, keys=None):
+        text = cluster.cluster_file.read_text() + f"  security: {security}\n"
+        return text + (f"  keys: {keys}\n" if keys else "")
+
+    def start_intruder(self, cluster, name, text):
+        file = cluster.folder / f"{name}.yaml"
+        file.write_text(text)
+        scheduler = cluster.endpoints()["scheduler"]["listens"][0]
+        command = [BIN / "worker", "--cluster", file, "--name", "w0", "--scheduler", scheduler, "--data", cluster.data]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def test_only_known_keys_get_in(self):
+        sweep = models(40, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+        with Cluster(sweep) as cluster:
+            foreign = make_keys(cluster.folder / "foreign")
+            plain = self.cluster_text(cluster, "none")
+            unknown = self.cluster_text(cluster, "curve", foreign)
+            keys = make_keys(cluster.folder / "keys")
+            shutil.copy(keys / "cluster.public", foreign)  # the intruder knows whom to talk to
+            cluster.cluster_file.write_text(self.cluster_text(cluster, "curve", keys))
+            cluster.start()
+            wait_for(lambda: training(cluster), "training")
+            intruders = [self.start_intruder(cluster, "unknown", unknown), self.start_intruder(cluster, "plain", plain)]
+            try:
+                wait_for(lambda: UNAUTHORIZED.search(cluster.metrics("scheduler") or ""), "the unknown key is counted", 60)
+            finally:
+                for intruder in intruders:
+                    intruder.kill()
+                    intruder.wait()
+            self.assertEqual(cluster.wait(), 0)
+            board = cluster.leaderboard()
+            self.assertEqual(board["trials"][0]["examples"], 40 * board["dataset"]["train"])
+            self.assertEqual(board["trials"][0]["repeated_examples"], 0, "no worker was replaced by an intruder of its name")
 
 
 class MetricsTest(unittest.TestCase):
