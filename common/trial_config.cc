@@ -60,7 +60,9 @@ const ConfigWords<LossConfig::Kind>& TwoTowerLosses() {
 }
 
 const ConfigWords<LossConfig::Kind>& RankingLosses() {
-  static const ConfigWords<LossConfig::Kind> words = {{"squared_error", LossConfig::Kind::kSquaredError}};
+  using Kind = LossConfig::Kind;
+  static const ConfigWords<Kind> words = {{"squared_error", Kind::kSquaredError},
+                                          {"binary_cross_entropy", Kind::kBinaryCrossEntropy}};
   return words;
 }
 
@@ -72,6 +74,22 @@ const ConfigWords<bool>& AccidentalHits() {
 const ConfigWords<ModelConfig::Kind>& ModelKinds() {
   using Kind = ModelConfig::Kind;
   static const ConfigWords<Kind> words = {{"two_tower", Kind::kTwoTower}, {"ranking", Kind::kRanking}};
+  return words;
+}
+
+const ConfigWords<SplitConfig::Protocol>& Protocols() {
+  using Protocol = SplitConfig::Protocol;
+  static const ConfigWords<Protocol> words = {{"random", Protocol::kRandom},
+                                              {"binarized", Protocol::kBinarized},
+                                              {"leave_last_out", Protocol::kLeaveLastOut},
+                                              {"time", Protocol::kTime}};
+  return words;
+}
+
+const ConfigWords<SplitConfig::TrainOn>& TrainingParts() {
+  using TrainOn = SplitConfig::TrainOn;
+  static const ConfigWords<TrainOn> words = {{"train", TrainOn::kTrain},
+                                             {"train_and_validation", TrainOn::kTrainAndValidation}};
   return words;
 }
 
@@ -211,9 +229,29 @@ std::string ToYaml(const TowerConfig& tower) {
 }
 
 std::string ToYaml(const LossConfig& loss) {
-  if (loss.kind == LossConfig::Kind::kSquaredError) return "{kind: squared_error}";
+  if (const std::string_view word = WordOf(RankingLosses(), loss.kind); !word.empty()) return fmt::format("{{kind: {}}}", word);
   return fmt::format("{{kind: {}, temperature: {}, logq: {}, accidental_hits: {}}}", WordOf(TwoTowerLosses(), loss.kind),
                      loss.temperature, loss.logq, WordOf(AccidentalHits(), loss.remove_accidental_hits));
+}
+
+std::string ToYaml(const SplitConfig& split) {
+  std::string shares;
+  if (split.protocol != SplitConfig::Protocol::kLeaveLastOut) {
+    shares = fmt::format(", test: {}, validation: {}", split.test, split.validation);
+  }
+  const std::string time = split.chronological() ? fmt::format(", time_column: {}", QuotedYaml(split.time_column)) : "";
+  return fmt::format("{{protocol: {}{}, split_seed: {}{}, train_on: {}}}", WordOf(Protocols(), split.protocol), shares,
+                     split.seed, time, WordOf(TrainingParts(), split.train_on));
+}
+
+// A model for ratings cannot learn classes, nor one for classes ratings.
+void CheckLossFits(ConfigSection loss, const TrialConfig& config) {
+  if (config.model.kind != ModelConfig::Kind::kRanking) return;
+  const bool binary_split = config.split.protocol == SplitConfig::Protocol::kBinarized;
+  const bool binary_loss = config.model.loss.kind == LossConfig::Kind::kBinaryCrossEntropy;
+  if (binary_split && !binary_loss) loss.Refuse("kind", "must be binary_cross_entropy under the protocol binarized");
+  if (!binary_split && binary_loss)
+    loss.Refuse("kind", "must be squared_error: binary_cross_entropy is for the protocol binarized");
 }
 
 std::string ToYaml(const ModelConfig& model) {
@@ -233,11 +271,31 @@ void CheckTrialName(ConfigSection& section, std::string_view key, std::string_vi
   if (!good) section.Refuse(key, fmt::format("must be 1 to {} letters, digits, and any of '._-=+,'", kMaxNameLength));
 }
 
-void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view name_key, std::string_view seed_key) {
-  section.Read(name_key, &split->name, ConfigWords<std::string>{{"random", "random"}});
+SplitConfig SplitConfig::Of(Protocol protocol) {
+  SplitConfig split{.protocol = protocol};
+  if (protocol == Protocol::kBinarized || protocol == Protocol::kTime) {
+    split.test = 0.1;
+    split.validation = 1.0 / 9;
+  }
+  return split;
+}
+
+void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view seed_key) {
+  section.Read("protocol", &split->protocol, Protocols());
+  *split = SplitConfig::Of(split->protocol);
+  if (split->protocol == SplitConfig::Protocol::kLeaveLastOut) {
+    for (const char* share : {"test", "validation"}) {
+      if (section.Has(share)) section.Refuse(share, "must be left out: leave_last_out takes one interaction of each user");
+    }
+  }
   section.Read("test", &split->test, 0.0, 1.0, Ends::kBelowMax);
   section.Read("validation", &split->validation, 0.0, 1.0, Ends::kBelowMax);
   section.Read(seed_key, &split->seed, uint64_t{0});
+  if (section.Has("time_column") && !split->chronological()) {
+    section.Refuse("time_column", "is for the protocols leave_last_out and time only; leave it out");
+  }
+  section.Read("time_column", &split->time_column);
+  section.Read("train_on", &split->train_on, TrainingParts());
   section.Finish();
 }
 
@@ -280,21 +338,22 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml) {
   ReadConsistency(root.Section("consistency"), &config.consistency);
   root.Require("model", "what to train");
   ReadModel(root.Section("model"), &config.model);
+  CheckLossFits(root.Section("model").Section("loss"), config);
   root.Finish();
   if (!document->status().ok()) return document->status();
   return config;
 }
 
 std::string ToYaml(const TrialConfig& config) {
-  return fmt::format(
-      "name: {}\nseed: {}\ndata: {{split: {}, test: {}, validation: {}, split_seed: {}}}\n"
-      "consistency: {{mode: {}, staleness: {}}}\n{}",
-      QuotedYaml(config.name), config.seed, QuotedYaml(config.split.name), config.split.test, config.split.validation,
-      config.split.seed, WordOf(ConsistencyModes(), config.consistency.mode), config.consistency.staleness,
-      ToYaml(config.model));
+  return fmt::format("name: {}\nseed: {}\ndata: {}\nconsistency: {{mode: {}, staleness: {}}}\n{}", QuotedYaml(config.name),
+                     config.seed, ToYaml(config.split), WordOf(ConsistencyModes(), config.consistency.mode),
+                     config.consistency.staleness, ToYaml(config.model));
 }
 
-std::string_view DefaultMetric(ModelConfig::Kind kind) { return kind == ModelConfig::Kind::kTwoTower ? "top_100" : "rmse"; }
+std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
+  if (kind == ModelConfig::Kind::kTwoTower) return SplitConfig{.protocol = protocol}.chronological() ? "hr_10" : "top_100";
+  return protocol == SplitConfig::Protocol::kBinarized ? "auc" : "rmse";
+}
 
 bool LargerIsBetter(std::string_view metric) {
   return metric != "rmse" && metric != "mae" && metric != "loss" && metric != "log_loss";

@@ -6,7 +6,7 @@
 //
 //     name: retrieval-1
 //     seed: 1
-//     data: {split: random, test: 0.25, validation: 0.05, split_seed: 42}
+//     data: {protocol: random, test: 0.25, validation: 0.05, split_seed: 42, train_on: train}
 //     consistency: {mode: async, staleness: 0}
 //     model:
 //       kind: two_tower                      # two_tower | ranking
@@ -70,7 +70,7 @@ struct TowerConfig {
 };
 
 struct LossConfig {
-  enum class Kind { kInBatchSoftmax, kFullSoftmax, kSquaredError };
+  enum class Kind { kInBatchSoftmax, kFullSoftmax, kSquaredError, kBinaryCrossEntropy };
   Kind kind = Kind::kInBatchSoftmax;
   double temperature = 1.0;             // > 0
   bool logq = false;                    // subtract log of each candidate's share of the training rows
@@ -98,11 +98,26 @@ struct ConsistencyConfig {
   int staleness = 0;  // steps; kBounded only
 };
 
+// Which interactions train, validate and test; docs/evaluation.md defines the protocols.
 struct SplitConfig {
-  std::string name = "random";
-  double test = 0.25;        // share of all interactions, [0, 1)
-  double validation = 0.05;  // share of those left, [0, 1)
-  uint64_t seed = 42;
+  enum class Protocol {
+    kRandom,        // by a hash
+    kBinarized,     // by a hash; ratings of 3 are in no part, those below are negative and those above positive
+    kLeaveLastOut,  // each user's last interaction tests, the one before validates
+    kTime,          // the latest interactions of all test, those before them validate
+  };
+  enum class TrainOn { kTrain, kTrainAndValidation };
+  Protocol protocol = Protocol::kRandom;
+  double test = 0.25;                     // share of all interactions, [0, 1); not of kLeaveLastOut
+  double validation = 0.05;               // share of those left, [0, 1); likewise
+  uint64_t seed = 42;                     // of the hash; kLeaveLastOut: of the order of equal times; kTime: has no effect
+  std::string time_column = "timestamp";  // kLeaveLastOut, kTime: a number of each interaction
+  TrainOn train_on = TrainOn::kTrain;     // kTrainAndValidation: the validation part trains too, and nothing validates
+
+  // The protocol's own shares: 75/25 with 5 % of the 75 for validation, and 80/10/10 for kBinarized and kTime.
+  static SplitConfig Of(Protocol protocol);
+  // Whether what is tested lies later in time than what the same user trains.
+  bool chronological() const { return protocol == Protocol::kLeaveLastOut || protocol == Protocol::kTime; }
 
   bool operator==(const SplitConfig&) const = default;
 };
@@ -121,8 +136,9 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml);
 // The YAML form with every field, such that ParseTrialConfig gives back an equal one.
 std::string ToYaml(const TrialConfig& config);
 
-// The metric by which trials of a kind of model are ranked where a sweep names none: "top_100" and "rmse".
-std::string_view DefaultMetric(ModelConfig::Kind kind);
+// The metric by which trials are ranked where a sweep names none: "top_100" of a two_tower, "hr_10" under a chronological
+// protocol; "rmse" of a ranking, "auc" under the binarized protocol.
+std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol);
 
 // Whether larger is better, by the metric's name: true for top_K, auc, ndcg_K, hr_K; false for rmse, mae, loss, log_loss.
 bool LargerIsBetter(std::string_view metric);

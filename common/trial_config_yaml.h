@@ -10,9 +10,8 @@
 namespace marquee {
 
 void ReadModel(ConfigSection section, ModelConfig* model);
-// A trial's `data` section has the split's name and seed among other words than a sweep's `split` section.
-void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view name_key = "split",
-               std::string_view seed_key = "split_seed");
+// A trial's `data` section has the split's seed under another word than a sweep's `split` section.
+void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view seed_key = "split_seed");
 void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency);
 
 // Refuses the value of `key` unless it may be a trial's name: 1 to 200 letters, digits, and any of "._-=+,".

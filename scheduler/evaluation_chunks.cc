@@ -42,10 +42,7 @@ bool EvaluationChunks::Add(uint32_t chunk, MetricSums sums) {
 std::map<std::string, double> EvaluationChunks::Result() const {
   MetricSums total;
   for (const auto& [chunk, sums] : results_) {
-    for (const auto& [name, sum] : sums) {
-      total[name].sum += sum.sum;
-      total[name].weight += sum.weight;
-    }
+    for (const auto& [name, sum] : sums) total[name].Add(sum);
   }
   return Finish(total);
 }

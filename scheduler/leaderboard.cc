@@ -102,6 +102,16 @@ class TextTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
+// The test metrics that a table shows.
+std::vector<std::string> ColumnsOf(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
+  if (kind == ModelConfig::Kind::kTwoTower) {
+    if (SplitConfig{.protocol = protocol}.chronological()) return {"hr_10", "hr_50", "hr_200", "ndcg_10"};
+    return {"top_1", "top_10", "top_100", "top_100_unseen"};
+  }
+  if (protocol == SplitConfig::Protocol::kBinarized) return {"auc", "log_loss"};
+  return {"rmse", "mae"};
+}
+
 std::string Shown(const std::optional<double>& value) { return value.has_value() ? fmt::format("{:.4f}", *value) : "-"; }
 
 }  // namespace
@@ -130,7 +140,7 @@ Leaderboard::Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep
 }
 
 std::string Leaderboard::MetricOf(const TrialConfig& config) const {
-  return metric_.empty() ? std::string(DefaultMetric(config.model.kind)) : metric_;
+  return metric_.empty() ? std::string(DefaultMetric(config.model.kind, config.split.protocol)) : metric_;
 }
 
 bool Leaderboard::Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const {
@@ -181,10 +191,9 @@ std::string Leaderboard::Json() const {
 }
 
 std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
-  const std::vector<std::string> columns = kind == ModelConfig::Kind::kTwoTower
-                                               ? std::vector<std::string>{"top_1", "top_10", "top_100", "top_100_unseen"}
-                                               : std::vector<std::string>{"rmse", "mae"};
-  const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind)) : metric_;
+  const SplitConfig::Protocol protocol = trials_.front().config.split.protocol;  // all have the same split
+  const std::vector<std::string> columns = ColumnsOf(kind, protocol);
+  const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind, protocol)) : metric_;
   TextTable table;
   std::vector<std::string> head = {std::string(KindWord(kind)), "validation " + metric};
   for (const std::string& column : columns) head.push_back("test " + column);

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/cluster_config.h"
@@ -27,6 +28,7 @@ struct Flags {
   std::string sweep;
   std::string data;
   std::string out;
+  std::optional<uint64_t> split_seed;
   bool resume = false;
 };
 
@@ -53,6 +55,9 @@ absl::StatusOr<bool> RunScheduler(const Flags& flags) {
   if (!cluster.ok()) return cluster.status();
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
+  if (flags.split_seed.has_value()) {
+    for (TrialConfig& trial : sweep->trials) trial.split.seed = *flags.split_seed;
+  }
   if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
   const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
   if (!data_file.ok()) return data_file.status();
@@ -92,6 +97,7 @@ int main(int argc, char** argv) {
   app.add_option("--sweep", flags.sweep, "A file with models and sweep (and data), in the place of the cluster file's");
   app.add_option("--data", flags.data, "The data file, as `wrangle` wrote it");
   app.add_option("--out", flags.out, "The folder for state, logs and results (default: runs/ and the sweep file's name)");
+  app.add_option("--split-seed", flags.split_seed, "The seed of the split, in the place of the sweep's");
   app.add_flag("--resume", flags.resume, "Go on with the sweep in that folder: finished trials are kept, others start anew");
   CLI11_PARSE(app, argc, argv);
   return marquee::ExitCode(marquee::RunScheduler(flags));

@@ -159,7 +159,7 @@ void SweepReader::ReadSweep() {
   sweep.Read("chunk_batches", &result_.chunk_batches, 1U, kMaxChunkBatches);
   sweep.Read("seed", &common_.seed, uint64_t{0});
   ReadConsistency(sweep.Section("consistency"), &common_.consistency);
-  ReadSplit(sweep.Section("split"), &common_.split, "name", "seed");
+  ReadSplit(sweep.Section("split"), &common_.split, "seed");
   ReadMetric(sweep);
   ReadEntries(sweep);
   sweep.Finish();

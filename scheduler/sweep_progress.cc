@@ -35,7 +35,7 @@ std::string StatusLine(const Coordinator::TrialView& view) {
     case TrialStatus::kFailed:
       return fmt::format("{}: failed: {}", trial.name, trial.reason);
     case TrialStatus::kFinished: {
-      const std::string metric(DefaultMetric(view.config.model.kind));
+      const std::string metric(DefaultMetric(view.config.model.kind, view.config.split.protocol));
       const auto found = trial.result.validation.find(metric);
       const std::string score =
           found == trial.result.validation.end() ? "" : fmt::format(", validation {} {:.4f}", metric, found->second);

@@ -459,8 +459,14 @@ MaybeRejection TrialRun::ReadSums(wire::Evaluated::Reader reader, MetricSums* su
                        fmt::format("{}: sum {} of weight {}; must be finite, and the weight not negative", name, sum.getSum(),
                                    sum.getWeight())};
     }
-    if (!sums->emplace(name, MetricSum{.sum = sum.getSum(), .weight = sum.getWeight()}).second) {
-      return Rejection{Code::MALFORMED, "evaluated.sums.name", fmt::format("{} twice", name)};
+    const auto [added, is_new] = sums->emplace(name, MetricSum{.sum = sum.getSum(), .weight = sum.getWeight()});
+    if (!is_new) return Rejection{Code::MALFORMED, "evaluated.sums.name", fmt::format("{} twice", name)};
+    for (const auto bin : sum.getBins()) {
+      const ScoreBin counts{.positives = bin.getPositives(), .negatives = bin.getNegatives()};
+      if (bin.getBin() >= kScoreBins || !added->second.bins.emplace(bin.getBin(), counts).second) {
+        return Rejection{Code::MALFORMED, "evaluated.sums.bins",
+                         fmt::format("{}: bin {}; must be below {}, and each once", name, bin.getBin(), kScoreBins)};
+      }
     }
   }
   return std::nullopt;

@@ -333,9 +333,16 @@ struct Evaluated {
 }
 
 struct MetricSum {
-  name @0 :Text;                   # "top_100", "squared_error", "absolute_error", "loss"
+  name @0 :Text;                   # "top_100", "squared_error", "absolute_error", "loss", "auc"
   sum @1 :Float64;
   weight @2 :Float64;
+  bins @3 :List(ScoreBin);         # of "auc": each bin once
+}
+
+struct ScoreBin {
+  bin @0 :UInt32;                  # ScoreBinOf(logit) of dataset/evaluation.h
+  positives @1 :UInt32;            # examples whose score lies in it
+  negatives @2 :UInt32;
 }
 
 struct TrialFailed {

@@ -338,6 +338,11 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
   EvaluationReport report{.evaluation = chunk.evaluation, .chunk = chunk.chunk, .examples = examples.size(), .sums = {}};
   for (const auto& [name, sum] : *sums) {
     report.sums.push_back(EvaluationReport::Sum{.name = name, .sum = sum.sum, .weight = sum.weight});
+    for (const auto& [bin, counts] : sum.bins) {
+      report.sums.back().bins.push_back({.bin = bin,
+                                         .positives = static_cast<uint32_t>(counts.positives),
+                                         .negatives = static_cast<uint32_t>(counts.negatives)});
+    }
   }
   context_.metrics.Evaluated(examples.size());
   driver_.link().Report(std::move(report), Driver::now(), driver_.outbox());

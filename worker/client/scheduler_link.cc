@@ -129,6 +129,12 @@ void FillEvaluated(uint64_t session, const EvaluationReport& report, wire::Evalu
     sums[i].setName(report.sums[i].name.c_str());
     sums[i].setSum(report.sums[i].sum);
     sums[i].setWeight(report.sums[i].weight);
+    auto bins = sums[i].initBins(static_cast<uint32_t>(report.sums[i].bins.size()));
+    for (uint32_t b = 0; b < bins.size(); ++b) {
+      bins[b].setBin(report.sums[i].bins[b].bin);
+      bins[b].setPositives(report.sums[i].bins[b].positives);
+      bins[b].setNegatives(report.sums[i].bins[b].negatives);
+    }
   }
 }
 

@@ -88,6 +88,12 @@ struct EvaluationReport {
     std::string name;
     double sum = 0;
     double weight = 0;
+    struct Bin {
+      uint32_t bin = 0;
+      uint32_t positives = 0;
+      uint32_t negatives = 0;
+    };
+    std::vector<Bin> bins = {};
   };
   std::vector<Sum> sums = {};
 };

@@ -55,12 +55,13 @@ class Ranking : public Model {
 
   const TrialConfig config_;
   const Dataset& data_;
+  const Split& split_;
   const torch::Device device_;
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
   Tower tower_;
   std::optional<Tower> bias_;
-  float mean_ = 0;  // of the training labels, where there are biases
+  float mean_ = 0;  // MeanScore, where there are biases
   DenseLeaves evaluation_dense_;
 };
 
@@ -79,8 +80,8 @@ absl::StatusOr<Tower> MakeBias(Tower::Options options, const Dataset& data, cons
 absl::StatusOr<std::unique_ptr<Model>> Ranking::Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                      const torch::Device& device) {
   const ModelConfig& model = config.model;
-  if (model.loss.kind != LossConfig::Kind::kSquaredError) {
-    return absl::InvalidArgumentError("loss: ranking takes squared_error");
+  if (model.loss.kind != (split.binary() ? LossConfig::Kind::kBinaryCrossEntropy : LossConfig::Kind::kSquaredError)) {
+    return absl::InvalidArgumentError("loss: ranking takes squared_error, and binary_cross_entropy under a binary split");
   }
   const Tower::Options options{.name = "tower",
                                .dim = model.dim,
@@ -102,22 +103,36 @@ absl::StatusOr<std::unique_ptr<Model>> Ranking::Make(const TrialConfig& config, 
       new Ranking(config, data, split, device, *std::move(tower), std::move(bias), std::move(tables)));
 }
 
-float MeanLabel(const Dataset& data, const Split& split) {
+// The mean of the training labels; of classes, its log-odds.
+float MeanScore(const Dataset& data, const Split& split) {
   double sum = 0;
-  for (const uint32_t example : split.train) sum += data.label()[example];
-  return static_cast<float>(sum / static_cast<double>(std::max<size_t>(split.train.size(), 1)));
+  for (const uint32_t example : split.train) sum += split.LabelOf(data, example);
+  const double mean = sum / static_cast<double>(std::max<size_t>(split.train.size(), 1));
+  return static_cast<float>(split.binary() ? std::log(mean / (1 - mean)) : mean);
+}
+
+struct LossAndSlope {
+  double loss = 0;
+  float slope = 0;  // by the prediction
+};
+
+LossAndSlope LossOf(float prediction, float label, bool binary) {
+  if (binary) return {LogisticLoss(prediction, label > 0), 1 / (1 + std::exp(-prediction)) - label};
+  const float error = prediction - label;
+  return {static_cast<double>(error) * error, 2 * error};
 }
 
 Ranking::Ranking(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower tower,
                  std::optional<Tower> bias, std::vector<TableDefinition> tables)
     : config_(config),
       data_(data),
+      split_(split),
       device_(device),
       tables_(std::move(tables)),
       rates_(config.model, split.train.size()),
       tower_(std::move(tower)),
       bias_(std::move(bias)) {
-  if (bias_.has_value()) mean_ = MeanLabel(data, split);
+  if (bias_.has_value()) mean_ = MeanScore(data, split);
 }
 
 size_t Ranking::BlockSize(const RankingStep& step) const {
@@ -134,7 +149,7 @@ std::unique_ptr<RankingStep> Ranking::PlanRows(absl::Span<const uint32_t> exampl
   for (const uint32_t example : examples) {
     users.push_back(data_.user_of()[example]);
     items.push_back(data_.item_of()[example]);
-    step->labels.push_back(data_.label()[example]);
+    step->labels.push_back(split_.LabelOf(data_, example));
   }
   const Entities entities{.count = examples.size(), .interactions = examples, .users = users, .items = items};
   step->tower = tower_.Plan(entities, learning_rate, *step);
@@ -176,9 +191,9 @@ absl::StatusOr<double> Ranking::Compute(Step& planned) {
     const auto* predictions = block.predictions.data_ptr<float>();
     auto* out = gradient.data_ptr<float>();
     for (size_t i = begin; i < end; ++i) {
-      const float error = predictions[i - begin] - step.labels[i];
-      loss += static_cast<double>(error) * error;
-      out[i - begin] = 2 * error / static_cast<float>(step.examples);
+      const LossAndSlope of_example = LossOf(predictions[i - begin], step.labels[i], split_.binary());
+      loss += of_example.loss;
+      out[i - begin] = of_example.slope / static_cast<float>(step.examples);
     }
     tower_.Backward(block.tower, gradient.to(device_), step.tower, step);
     if (bias_.has_value()) bias_->Backward(block.bias, gradient, step.bias, step);
@@ -220,11 +235,11 @@ absl::StatusOr<MetricSums> Ranking::Evaluate(Step& filled) {
     const torch::Tensor predictions = Predict(step, begin, end, evaluation_dense_, nullptr).predictions;
     for (size_t i = begin; i < end; ++i) {
       const float prediction = predictions.data_ptr<float>()[i - begin];
-      if (!std::isfinite(prediction)) return absl::OutOfRangeError(fmt::format("a predicted rating is {}", prediction));
-      if (absl::Status status = AddRatingError(prediction, step.labels[i], sums); !status.ok()) return status;
-      const double error = static_cast<double>(prediction) - step.labels[i];
-      loss.sum += error * error;
-      loss.weight += 1;
+      if (!std::isfinite(prediction)) return absl::OutOfRangeError(fmt::format("a prediction is {}", prediction));
+      absl::Status status =
+          split_.binary() ? AddBinary(prediction, step.labels[i] > 0, sums) : AddRatingError(prediction, step.labels[i], sums);
+      if (!status.ok()) return status;
+      loss.Add({.sum = LossOf(prediction, step.labels[i], split_.binary()).loss, .weight = 1});
     }
   }
   return sums;

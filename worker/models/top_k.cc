@@ -37,6 +37,10 @@ void TopKCounts::Add(absl::Span<const float> scores, uint32_t target, absl::Span
     hits_[k] += rank < limit ? 1U : 0U;
     hits_unseen_[k] += rank_unseen < limit ? 1U : 0U;
   }
+  for (size_t k = 0; k < kHitRateK.size(); ++k) {
+    hit_rate_hits_[k] += rank_unseen < 2 * static_cast<uint64_t>(kHitRateK[k]) ? 1U : 0U;
+  }
+  ndcg_ += NdcgOfRank(static_cast<double>(rank_unseen) / 2);
 }
 
 void TopKCounts::Add(const TopKCounts& other) {
@@ -45,18 +49,21 @@ void TopKCounts::Add(const TopKCounts& other) {
     hits_[k] += other.hits_[k];
     hits_unseen_[k] += other.hits_unseen_[k];
   }
+  for (size_t k = 0; k < kHitRateK.size(); ++k) hit_rate_hits_[k] += other.hit_rate_hits_[k];
+  ndcg_ += other.ndcg_;
 }
 
-void TopKCounts::AddTo(MetricSums& sums) const {
-  const auto add = [&](const std::string& name, uint64_t hits) {
-    MetricSum& sum = sums[name];
-    sum.sum += static_cast<double>(hits);
-    sum.weight += static_cast<double>(examples_);
+void TopKCounts::AddTo(MetricSums& sums, bool chronological) const {
+  const auto add = [&](const std::string& name, auto total) {
+    sums[name].Add({.sum = static_cast<double>(total), .weight = static_cast<double>(examples_)});
   };
   for (size_t k = 0; k < kTopK.size(); ++k) {
     add(fmt::format("top_{}", kTopK[k]), hits_[k]);
     add(fmt::format("top_{}_unseen", kTopK[k]), hits_unseen_[k]);
   }
+  if (!chronological) return;
+  for (size_t k = 0; k < kHitRateK.size(); ++k) add(fmt::format("hr_{}", kHitRateK[k]), hit_rate_hits_[k]);
+  add(fmt::format("ndcg_{}", kNdcgK), ndcg_);
 }
 
 }  // namespace marquee

@@ -17,12 +17,15 @@ class TopKCounts {
   // Adds an example whose true item is `target`. `scores` must hold no NaN, and `seen` ascending indices into it.
   void Add(absl::Span<const float> scores, uint32_t target, absl::Span<const uint32_t> seen);
   void Add(const TopKCounts& other);
-  void AddTo(MetricSums& sums) const;
+  // Under a chronological split hr_K and ndcg_10 as well.
+  void AddTo(MetricSums& sums, bool chronological = false) const;
 
  private:
   uint64_t examples_ = 0;
   std::array<uint64_t, kTopK.size()> hits_ = {};
   std::array<uint64_t, kTopK.size()> hits_unseen_ = {};
+  std::array<uint64_t, kHitRateK.size()> hit_rate_hits_ = {};
+  double ndcg_ = 0;
 };
 
 }  // namespace marquee

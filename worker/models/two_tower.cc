@@ -90,8 +90,8 @@ class TwoTower : public Model {
 };
 
 absl::Status CheckLoss(const LossConfig& loss) {
-  if (loss.kind == LossConfig::Kind::kSquaredError) {
-    return absl::InvalidArgumentError("loss: squared_error; two_tower takes in_batch_softmax or full_softmax");
+  if (loss.kind != LossConfig::Kind::kInBatchSoftmax && loss.kind != LossConfig::Kind::kFullSoftmax) {
+    return absl::InvalidArgumentError("loss: two_tower takes in_batch_softmax or full_softmax");
   }
   if (!(loss.temperature > 0)) {
     return absl::InvalidArgumentError(fmt::format("loss: temperature {}; must be above 0", loss.temperature));
@@ -345,7 +345,7 @@ absl::StatusOr<MetricSums> TwoTower::Evaluate(Step& filled) {
     loss.sum += results[i].loss;
   }
   MetricSums sums;
-  top_k.AddTo(sums);
+  top_k.AddTo(sums, split_.chronological());
   sums["loss"] = loss;
   return sums;
 }

@@ -11,7 +11,7 @@ using testing::HasSubstr;
 
 constexpr char kTwoTower[] = R"(name: retrieval-1
 seed: 7
-data: {split: random, test: 0.3, validation: 0.1, split_seed: 9}
+data: {protocol: random, test: 0.3, validation: 0.1, split_seed: 9}
 consistency: {mode: bounded, staleness: 4}
 model:
   kind: two_tower
@@ -130,9 +130,57 @@ model:
   EXPECT_TRUE(ParseTrialConfig(Replaced(yaml, "dim: 4", "dim: 8")).ok());
 }
 
+TEST(TrialConfigTest, EachProtocolHasItsKeysAndDefaults) {
+  using Protocol = SplitConfig::Protocol;
+  const auto split_of = [](const std::string& data) {
+    const auto config = ParseTrialConfig(Replaced(kTwoTower, "protocol: random, test: 0.3, validation: 0.1", data));
+    EXPECT_TRUE(config.ok()) << config.status();
+    if (!config.ok()) return SplitConfig{};
+    const auto again = ParseTrialConfig(ToYaml(*config));
+    EXPECT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE(again.ok() && again->split == config->split) << ToYaml(*config);
+    return config->split;
+  };
+  EXPECT_EQ(split_of("protocol: random"), (SplitConfig{.seed = 9}));
+  const SplitConfig time = split_of("protocol: time, time_column: bought");
+  EXPECT_EQ(time.protocol, Protocol::kTime);
+  EXPECT_EQ(time.time_column, "bought");
+  EXPECT_EQ(time.test, 0.1);
+  EXPECT_DOUBLE_EQ((1 - time.test) * time.validation, 0.1);
+  EXPECT_EQ(split_of("protocol: binarized, test: 0.2").test, 0.2);
+  EXPECT_EQ(split_of("protocol: leave_last_out").protocol, Protocol::kLeaveLastOut);
+  EXPECT_EQ(split_of("protocol: random, train_on: train_and_validation").train_on, SplitConfig::TrainOn::kTrainAndValidation);
+
+  for (const auto& [data, error] : std::vector<std::pair<std::string, std::string>>{
+           {"protocol: leave_last_out, test: 0.1", "key 'data.test': value '0.1': must be left out: leave_last_out"},
+           {"protocol: random, time_column: t",
+            "key 'data.time_column': value 't': is for the protocols leave_last_out and time"},
+           {"protocol: bernoulli", "'random', 'binarized', 'leave_last_out' or 'time'"},
+           {"protocol: random, train_on: test", "'train' or 'train_and_validation'"}}) {
+    EXPECT_THAT(ErrorOf(Replaced(kTwoTower, "protocol: random, test: 0.3, validation: 0.1", data)), HasSubstr(error));
+  }
+}
+
+TEST(TrialConfigTest, ClassesAndRatingsHaveTheirOwnLosses) {
+  const std::string binary = std::string(kRanking) + "  loss: {kind: binary_cross_entropy}\ndata: {protocol: binarized}\n";
+  const auto config = ParseTrialConfig(binary);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model.loss.kind, LossConfig::Kind::kBinaryCrossEntropy);
+  EXPECT_EQ(ToYaml(*ParseTrialConfig(ToYaml(*config))), ToYaml(*config));
+  EXPECT_THAT(ErrorOf(Replaced(binary, "binary_cross_entropy", "squared_error")),
+              HasSubstr("must be binary_cross_entropy under the protocol binarized"));
+  EXPECT_THAT(ErrorOf(Replaced(binary, "binarized", "random")), HasSubstr("must be squared_error"));
+}
+
 TEST(TrialConfigTest, MetricsKnowTheirDirection) {
-  EXPECT_EQ(DefaultMetric(ModelConfig::Kind::kTwoTower), "top_100");
-  EXPECT_EQ(DefaultMetric(ModelConfig::Kind::kRanking), "rmse");
+  using Kind = ModelConfig::Kind;
+  using Protocol = SplitConfig::Protocol;
+  EXPECT_EQ(DefaultMetric(Kind::kTwoTower, Protocol::kRandom), "top_100");
+  EXPECT_EQ(DefaultMetric(Kind::kTwoTower, Protocol::kLeaveLastOut), "hr_10");
+  EXPECT_EQ(DefaultMetric(Kind::kTwoTower, Protocol::kTime), "hr_10");
+  EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kRandom), "rmse");
+  EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kTime), "rmse");
+  EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kBinarized), "auc");
   for (const char* metric : {"top_1", "top_100_unseen", "auc"}) EXPECT_TRUE(LargerIsBetter(metric)) << metric;
   for (const char* metric : {"rmse", "mae", "loss", "log_loss"}) EXPECT_FALSE(LargerIsBetter(metric)) << metric;
 }

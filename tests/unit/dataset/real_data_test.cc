@@ -126,5 +126,33 @@ TEST(RealData, SplitsAndBaselines) {
   EXPECT_NEAR(baselines[1].metrics.at("rmse"), folder.has_value() ? 0.909 : 0.882, 0.004);
 }
 
+// The protocols by time and by class on real ratings. MovieLens 1M has many ratings of one user in one second.
+TEST(RealData, ProtocolsAndTheirBaselines) {
+  const std::optional<std::string> folder = RealData();
+  if (!folder.has_value()) GTEST_SKIP() << "no MovieLens 1M";
+  Report report;
+  const TempFolder temp;
+  ASSERT_TRUE(WriteDataset(*WrangleMovieLens(*folder + "/ml-1m", {}, report), temp / "a.mq").ok());
+  const auto data = *Dataset::Open(temp / "a.mq");
+
+  const Split last = *MakeSplit(*data, {.protocol = SplitConfig::Protocol::kLeaveLastOut});
+  EXPECT_EQ(last.test.size(), 6040);
+  EXPECT_EQ(last.validation.size(), 6040);
+  EXPECT_EQ(last.train.size(), 1000209 - 2 * 6040);
+  const std::map<std::string, double> popularity = Baselines(*data, last)->front().metrics;
+  EXPECT_NEAR(popularity.at("hr_10"), 0.0396, 0.004);
+  EXPECT_NEAR(popularity.at("ndcg_10"), 0.0201, 0.003);
+
+  const Split time = *MakeSplit(*data, SplitConfig::Of(SplitConfig::Protocol::kTime));
+  EXPECT_NEAR(static_cast<double>(time.test.size()), 100021, 20);
+  EXPECT_NEAR(static_cast<double>(time.validation.size()), 100021, 20);
+
+  const Split binary = *MakeSplit(*data, SplitConfig::Of(SplitConfig::Protocol::kBinarized));
+  EXPECT_EQ(binary.train.size() + binary.validation.size() + binary.test.size(), 1000209 - 261197);
+  const std::map<std::string, double> bias = Baselines(*data, binary)->at(1).metrics;
+  EXPECT_NEAR(bias.at("auc"), 0.8745, 0.003);
+  EXPECT_NEAR(bias.at("log_loss"), 0.3438, 0.004);
+}
+
 }  // namespace
 }  // namespace marquee

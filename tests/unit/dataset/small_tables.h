@@ -38,6 +38,14 @@ inline DataTables KeysOnly(size_t users, size_t items, const std::vector<SmallRo
   return tables;
 }
 
+// The same with a time for each row.
+inline DataTables WithTimes(DataTables tables, const std::vector<double>& times) {
+  ColumnTable column("timestamp", Column::Level::kInteraction, Column::Type::kNumber);
+  for (const double time : times) column.AddNumber(time);
+  tables.columns.push_back(column);
+  return tables;
+}
+
 // 2 users, 3 items of which i1 has no row, 3 interactions.
 inline DataTables SmallTables() {
   DataTables tables = KeysOnly(2, 3, {});

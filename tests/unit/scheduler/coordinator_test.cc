@@ -307,6 +307,48 @@ TEST(CoordinatorTest, EvaluationChunksCountOnceAndLostOnesAreLeasedAgain) {
   EXPECT_DOUBLE_EQ(harness.Trial().trial.result.validation.at("top_100"), (10 + 7.5) / 25);
 }
 
+// Two chunks of ten and one of five: in each, one positive above all negatives and one below.
+TEST(CoordinatorTest, ScoreBinsOfAllChunksGiveOneAuc) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0");
+  worker.GetAssignment();
+  worker.Join();
+  worker.DefineTables();
+  worker.DefineTables();
+  while (harness.Trial().phase == "training") worker.WorkOnce();
+  const auto evaluate = [&](wire::EvaluationChunk::Reader chunk, const std::vector<uint32_t>& bins) {
+    return worker.Ask([&](auto body) {
+      auto evaluated = body.initEvaluated();
+      evaluated.setSession(worker.session);
+      evaluated.setEvaluation(chunk.getEvaluation());
+      evaluated.setChunk(chunk.getChunk());
+      evaluated.setExamples(chunk.getEnd() - chunk.getBegin());
+      auto sum = evaluated.initSums(1)[0];
+      sum.setName("auc");
+      sum.setWeight(4);
+      auto counts = sum.initBins(static_cast<uint32_t>(bins.size()));
+      for (uint32_t i = 0; i < bins.size(); ++i) {
+        counts[i].setBin(bins[i]);
+        (i == 1 ? counts[i].setNegatives(2) : counts[i].setPositives(1));
+      }
+    });
+  };
+  for (bool refused = false; harness.Trial().phase == "validation";) {
+    const Message reply = worker.GetWork();
+    const auto work = reply.envelope().getBody().getWork();
+    ASSERT_TRUE(work.isEvaluate());
+    if (!refused) {
+      EXPECT_EQ(ErrorOf(evaluate(work.getEvaluate(), {5, 7, 5})), Code::MALFORMED);
+      EXPECT_EQ(ErrorOf(evaluate(work.getEvaluate(), {5, 7, 65536})), Code::MALFORMED);
+      refused = true;
+    }
+    EXPECT_TRUE(evaluate(work.getEvaluate(), {5, 7 + work.getEvaluate().getChunk(), 65535}).envelope().getBody().isOk());
+  }
+  EXPECT_DOUBLE_EQ(harness.Trial().trial.result.validation.at("auc"), 0.5);
+}
+
 TEST(CoordinatorTest, SynchronousChunksHaveFixedRanks) {
   Harness harness(TwoWorkers());
   ASSERT_TRUE(harness.Start({Synchronous("a")}).ok());

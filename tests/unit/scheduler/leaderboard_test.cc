@@ -111,6 +111,29 @@ TEST(LeaderboardTest, TableSaysWhatIsSyntheticAndWhatFailed) {
   EXPECT_LT(table.find("(bias only)"), table.find("rank-good"));
 }
 
+TEST(LeaderboardTest, ColumnsFitTheProtocol) {
+  using Kind = ModelConfig::Kind;
+  Coordinator::TrialView towers = Finished("towers", Kind::kTwoTower, "hr_10", 0.25);
+  towers.config.split = SplitConfig::Of(SplitConfig::Protocol::kLeaveLastOut);
+  towers.trial.result.test = {{"hr_10", 0.2}, {"ndcg_10", 0.111}};
+  Coordinator::TrialView better = towers;
+  better.trial.name = "better";
+  better.trial.result.validation = {{"hr_10", 0.3}};
+  const Leaderboard last_out(SmallData(), {{"popularity", {{"hr_10", 0.033}}}}, Sweep{}, {towers, better});
+  for (const char* text : {"validation hr_10", "test ndcg_10", "0.1110", "0.0330"}) {
+    EXPECT_THAT(last_out.Table(), HasSubstr(text));
+  }
+  EXPECT_LT(last_out.Table().find("better"), last_out.Table().find("towers"));
+
+  Coordinator::TrialView classes = Finished("classes", Kind::kRanking, "auc", 0.9);
+  classes.config.split = SplitConfig::Of(SplitConfig::Protocol::kBinarized);
+  classes.config.model.loss.kind = LossConfig::Kind::kBinaryCrossEntropy;
+  const Leaderboard binary(SmallData(), {{"bias only", {{"auc", 0.88}, {"log_loss", 0.33}}}}, Sweep{}, {classes});
+  for (const char* text : {"validation auc", "test log_loss", "0.8800", "0.9000"}) {
+    EXPECT_THAT(binary.Table(), HasSubstr(text));
+  }
+}
+
 TEST(SweepProgressTest, LineSaysEpochSpeedLossAndTimeLeft) {
   Coordinator::TrialView view;
   view.trial.name = "a";

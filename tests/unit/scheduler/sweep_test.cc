@@ -131,6 +131,8 @@ TEST_F(SweepTest, ErrorsSayWhereAndWhat) {
            Case{"sweep: {trials: [{name: a, model: towers}], models: [towers]}\n", "must be left out"},
            Case{"sweep: {trials: [{name: a/b, model: towers}]}\n", "letters, digits"},
            Case{"sweep: {split: {test: 2}}\n", "sweep.split.test"},
+           Case{"sweep: {split: {protocol: leave_last_out, validation: 0.1}}\n", "sweep.split.validation"},
+           Case{"sweep: {models: [stars], split: {protocol: binarized}}\n", "must be binary_cross_entropy"},
            Case{"sweep: {}\nmodel: {}\n", "did you mean 'models'"},
        }) {
     EXPECT_THAT(ErrorOf(wrong.sweep), HasSubstr(wrong.error)) << wrong.sweep;

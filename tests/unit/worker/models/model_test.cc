@@ -57,6 +57,22 @@ TrialConfig Ranking() {
   return config;
 }
 
+// Ratings of 3 are gone, the others classes.
+TinyData Binarized(const TinyData& tiny) {
+  TinyData binary = tiny;
+  const auto split = MakeSplit(*tiny.data, SplitConfig::Of(SplitConfig::Protocol::kBinarized));
+  EXPECT_TRUE(split.ok()) << split.status().ToString();
+  binary.split = *split;
+  return binary;
+}
+
+TrialConfig BinaryRanking() {
+  TrialConfig config = Ranking();
+  config.split = SplitConfig::Of(SplitConfig::Protocol::kBinarized);
+  config.model.loss.kind = LossConfig::Kind::kBinaryCrossEntropy;
+  return config;
+}
+
 std::unique_ptr<Model> Make(const TrialConfig& config, const TinyData& tiny = Tiny()) {
   auto model = MakeModel(config, *tiny.data, tiny.split, "cpu");
   EXPECT_TRUE(model.ok()) << model.status().ToString();
@@ -104,11 +120,11 @@ TableRows& RowsOf(const Model& model, Step& step, const std::string& name) {
 }
 
 // Walks each table's rows a little in random directions and compares the loss's change with the gradients.
-void CheckGradients(const TrialConfig& config, size_t batch_size = 90) {
-  const auto model = Make(config);
+void CheckGradients(const TrialConfig& config, size_t batch_size = 90, const TinyData& tiny = Tiny()) {
+  const auto model = Make(config, tiny);
   ASSERT_NE(model, nullptr);
   RowMap rows(model->tables(), 0.4F);
-  const std::vector<uint32_t> batch = Batch(Tiny(), batch_size);
+  const std::vector<uint32_t> batch = Batch(tiny, batch_size);
   auto step = Planned(*model, batch, 1, 3);
   rows.Fill(*step);
   ComputedLoss(*model, *step);
@@ -260,6 +276,12 @@ TEST(Models, TablesSayTheirDimInitializerAndOptimizer) {
 }
 
 // Row 3 of a layer's table holds the weights into unit 3: set by hand, the prediction must be the one worked out by hand.
+TEST(RankingModel, GradientsOfTheLogisticLoss) {
+  TrialConfig config = BinaryRanking();
+  config.model.bias = true;
+  CheckGradients(config, 90, Binarized(Tiny()));
+}
+
 TEST(RankingModel, DenseRowsAreTheWeightsIntoEachUnit) {
   TrialConfig config = Ranking();
   config.model.tower.features = {Named("bucketized_user_age"), Named("user_id", 1)};
@@ -422,6 +444,7 @@ TEST(Models, RefuseLossesAndDevicesThatDoNotFit) {
   config = Ranking();
   config.model.loss.kind = LossConfig::Kind::kInBatchSoftmax;
   EXPECT_THAT(ErrorOf(config), HasSubstr("ranking takes squared_error"));
+  EXPECT_THAT(ErrorOf(BinaryRanking()), HasSubstr("binary_cross_entropy under a binary split"));
   EXPECT_THAT(ErrorOf(TwoTower(), "tpu"), HasSubstr("tpu; must be cpu, cuda or auto"));
   EXPECT_EQ(ErrorOf(TwoTower(), "auto"), "ok");
 }
@@ -482,10 +505,7 @@ std::map<std::string, double> Evaluated(Trained& trained, const std::vector<uint
     trained.rows->Fill(**chunk);
     const auto part = trained.model->Evaluate(**chunk);
     EXPECT_TRUE(part.ok()) << part.status().ToString();
-    for (const auto& [name, sum] : *part) {
-      sums[name].sum += sum.sum;
-      sums[name].weight += sum.weight;
-    }
+    for (const auto& [name, sum] : *part) sums[name].Add(sum);
   }
   return Finish(sums);
 }
@@ -517,6 +537,25 @@ TEST(RankingModel, LearnsWhatBiasesCannot) {
   ASSERT_TRUE(baselines.ok());
   const double rmse = Evaluated(trained, Small().split.test, true).at("rmse");
   EXPECT_LT(rmse, 0.8 * BaselineNamed(*baselines, "bias only").metrics.at("rmse"));
+}
+
+TEST(RankingModel, LearnsClasses) {
+  TrialConfig config = BinaryRanking();
+  config.model.epochs = 30;
+  config.model.bias = true;
+  config.model.batch_size = 256;
+  config.model.optimizer.initial_accumulator = 0.1;
+  config.model.dense_optimizer = config.model.optimizer;
+  const TinyData binary = Binarized(Small());
+  Trained trained = Train(config, binary);
+  const auto baselines = Baselines(*binary.data, binary.split);
+  ASSERT_TRUE(baselines.ok());
+  const std::map<std::string, double>& bias = BaselineNamed(*baselines, "bias only").metrics;
+  const std::map<std::string, double> got = Evaluated(trained, binary.split.test, true);
+  EXPECT_GT(got.at("auc"), bias.at("auc") + 0.02);
+  EXPECT_LT(got.at("log_loss"), 0.9 * bias.at("log_loss"));
+  EXPECT_NEAR(got.at("loss"), got.at("log_loss"), 1e-9);
+  EXPECT_FALSE(got.contains("rmse"));
 }
 
 TEST(TwoTowerModel, LearnsTastesThatPopularityCannot) {
@@ -578,12 +617,14 @@ TEST(TwoTowerModel, EvaluationCountsAsAddTopKDoes) {
   config.model.epochs = 3;
   config.model.optimizer.learning_rate = 0.3;
   config.model.loss.temperature = 0.7;
-  Trained trained = Train(config, Tiny());
-  const Dataset& data = *Tiny().data;
+  TinyData tiny = Tiny();
+  tiny.split = *MakeSplit(*tiny.data, SplitConfig::Of(SplitConfig::Protocol::kTime));
+  Trained trained = Train(config, tiny);
+  const Dataset& data = *tiny.data;
   for (const bool test : {false, true}) {
-    const std::vector<uint32_t>& examples = test ? Tiny().split.test : Tiny().split.validation;
-    std::vector<const std::vector<uint32_t>*> parts = {&Tiny().split.train};
-    if (test) parts.push_back(&Tiny().split.validation);
+    const std::vector<uint32_t>& examples = test ? tiny.split.test : tiny.split.validation;
+    std::vector<const std::vector<uint32_t>*> parts = {&tiny.split.train};
+    if (test) parts.push_back(&tiny.split.validation);
     const SeenItems seen(data, parts);
     MetricSums want;
     for (const uint32_t example : examples) {
@@ -600,7 +641,7 @@ TEST(TwoTowerModel, EvaluationCountsAsAddTopKDoes) {
         scores.push_back(static_cast<float>(score));
         sum += std::exp(score / 0.7);
       }
-      ASSERT_TRUE(AddTopK(scores, data.item_of()[example], seen.Of(user), want).ok());
+      ASSERT_TRUE(AddTopK(scores, data.item_of()[example], seen.Of(user), want, /*chronological=*/true).ok());
       want["loss"].sum += std::log(sum) - scores[data.item_of()[example]] / 0.7;
       want["loss"].weight += 1;
     }

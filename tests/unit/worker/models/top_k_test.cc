@@ -24,18 +24,20 @@ TEST(TopKCounts, EqualsAddTopK) {
       if (random() % 4 == 0) seen.push_back(item);
     }
     const auto target = static_cast<uint32_t>(random() % scores.size());
-    ASSERT_TRUE(AddTopK(scores, target, seen, want).ok());
+    ASSERT_TRUE(AddTopK(scores, target, seen, want, /*chronological=*/true).ok());
     (example % 2 == 0 ? first : second).Add(scores, target, seen);
   }
   first.Add(second);
   MetricSums got;
-  first.AddTo(got);
+  first.AddTo(got, /*chronological=*/true);
   ASSERT_EQ(got.size(), want.size());
   for (const auto& [name, sum] : want) {
-    EXPECT_EQ(got[name].sum, sum.sum) << name;
+    EXPECT_NEAR(got[name].sum, sum.sum, 1e-9) << name;
     EXPECT_EQ(got[name].weight, sum.weight) << name;
   }
   EXPECT_GT(got["top_100"].sum, got["top_1"].sum);
+  EXPECT_EQ(got["hr_50"].sum, got["top_50_unseen"].sum);
+  EXPECT_GT(got["ndcg_10"].sum, 0);
 }
 
 TEST(TopKCounts, AConstantModelIsNotPerfect) {
