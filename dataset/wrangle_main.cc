@@ -9,7 +9,10 @@
 #include <system_error>
 
 #include "common/version.h"
+#include "dataset/atomic_file.h"
 #include "dataset/dataset.h"
+#include "dataset/exploration.h"
+#include "dataset/exploration_page.h"
 #include "dataset/table_csv.h"
 #include "dataset/wrangle.h"
 #include "dataset/writer.h"
@@ -41,6 +44,9 @@ constexpr const char* kExamples = R"(Examples:
   What is in a data file:
     wrangle --describe ml-1m.mq
 
+  What the data is like, as one page for a browser: who rates, when, where, how and what:
+    wrangle --explore ml-1m.mq --out ml-1m.html
+
 Each step's row count is printed, and why rows or values are missing. A file that is not as it should be stops the run with
 file, line and reason; --out is replaced only when everything went well.)";
 
@@ -51,6 +57,7 @@ struct Arguments {
   std::string schema;
   std::string synthetic;
   std::string describe;
+  std::string explore;
   std::string out;
   std::string csv;
 };
@@ -109,6 +116,18 @@ int DescribeFile(const std::string& path) {
   return 0;
 }
 
+int ExploreFile(const std::string& path, const std::string& page) {
+  const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(path);
+  if (!data.ok()) return Fail(data.status());
+  const std::string html = ExplorationPage(**data, Explore(**data));
+  absl::StatusOr<AtomicFile> file = AtomicFile::Create(page);
+  if (!file.ok()) return Fail(file.status());
+  if (absl::Status status = file->Write(html.data(), html.size()); !status.ok()) return Fail(status);
+  if (absl::Status status = file->Commit(); !status.ok()) return Fail(status);
+  fmt::print("wrote {}\n", page);
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("wrangle: makes a marquee data file of MovieLens, of your own interactions, or a synthetic one");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
@@ -119,6 +138,7 @@ int Main(int argc, char** argv) {
   CLI::Option* const interactions = source->add_option("--interactions", arguments.interactions, "Your own CSV file");
   source->add_option("--synthetic", arguments.synthetic, "A made-up data set: ml-1m or small");
   CLI::Option* const describe = source->add_option("--describe", arguments.describe, "Print what a data file holds");
+  CLI::Option* const explore = source->add_option("--explore", arguments.explore, "Make a page of what a data file is like");
   source->require_option(1);
   app.add_option("--links", arguments.files.links, "links.csv: movieId to tmdbId")->needs(movielens);
   app.add_option("--metadata", arguments.files.metadata, "movies_metadata.csv: release dates")->needs(movielens);
@@ -126,14 +146,22 @@ int Main(int argc, char** argv) {
   CLI::Option* const schema = app.add_option("--schema", arguments.schema, "YAML: what the columns of --interactions are");
   schema->needs(interactions);
   interactions->needs(schema);
-  CLI::Option* const out = app.add_option("--out", arguments.out, "Data file to write")->excludes(describe);
-  app.add_option("--csv", arguments.csv, "Also write the joined table as CSV, for people")->needs(out);
+  CLI::Option* const out =
+      app.add_option("--out", arguments.out, "Data file to write, or with --explore the page")->excludes(describe);
+  app.add_option("--csv", arguments.csv, "Also write the joined table as CSV, for people")->needs(out)->excludes(explore);
   for (CLI::Option* const option : app.get_options()) NameType(option);
   for (CLI::Option* const option : source->get_options()) NameType(option);
   CLI11_PARSE(app, argc, argv);
 
   if (!arguments.describe.empty()) return DescribeFile(arguments.describe);
-  if (arguments.out.empty()) return Fail(absl::InvalidArgumentError("--out FILE is missing: where to write the data file"));
+  if (arguments.out.empty()) {
+    return Fail(absl::InvalidArgumentError(
+        fmt::format("--out FILE is missing: where to write the {}", arguments.explore.empty() ? "data file" : "page")));
+  }
+  if (arguments.out == arguments.explore) {
+    return Fail(absl::InvalidArgumentError("--explore and --out name the same file"));
+  }
+  if (!arguments.explore.empty()) return ExploreFile(arguments.explore, arguments.out);
   if (arguments.out == arguments.csv) return Fail(absl::InvalidArgumentError("--out and --csv name the same file"));
   return Wrangle(arguments);
 }

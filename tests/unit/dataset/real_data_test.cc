@@ -1,7 +1,10 @@
 // The whole way from raw files to splits and baselines, on MovieLens 1M and The Movies Dataset where they are at hand. Where
 // they are not, the synthetic data set walks the same way, and the numbers that only real files have are skipped.
 
+#include <algorithm>
+
 #include "dataset/evaluation.h"
+#include "dataset/exploration.h"
 #include "dataset/split.h"
 #include "dataset/wrangle.h"
 #include "tests/unit/dataset/test_files.h"
@@ -22,14 +25,34 @@ double NumberOf(const Dataset& data, std::string_view column, size_t interaction
   return found.number(data.RowOf(found.level(), interaction));
 }
 
-TEST(RealData, JoinsMovieLens1MWithTheMoviesDataset) {
-  const std::optional<std::string> folder = RealData();
-  if (!folder.has_value()) GTEST_SKIP() << "no MovieLens 1M";
-  const std::string movies = *folder + "/the-movies-dataset/";
+// MovieLens 1M with The Movies Dataset, wrangled once for all tests.
+struct Joined {
   Report report;
-  const absl::StatusOr<DataTables> tables = WrangleMovieLens(
-      *folder + "/ml-1m", {movies + "links.csv", movies + "movies_metadata.csv", movies + "credits.csv"}, report);
-  ASSERT_TRUE(tables.ok()) << tables.status();
+  TempFolder folder;
+  std::shared_ptr<const Dataset> data;
+};
+
+const Joined* JoinedData() {
+  static const std::unique_ptr<Joined> joined = [] {
+    const std::optional<std::string> folder = RealData();
+    if (!folder.has_value()) return std::unique_ptr<Joined>();
+    const std::string movies = *folder + "/the-movies-dataset/";
+    auto made = std::make_unique<Joined>();
+    const absl::StatusOr<DataTables> tables = WrangleMovieLens(
+        *folder + "/ml-1m", {movies + "links.csv", movies + "movies_metadata.csv", movies + "credits.csv"}, made->report);
+    EXPECT_TRUE(tables.ok()) << tables.status();
+    EXPECT_TRUE(WriteDataset(*tables, made->folder / "a.mq").ok());
+    made->data = *Dataset::Open(made->folder / "a.mq");
+    return made;
+  }();
+  return joined.get();
+}
+
+TEST(RealData, JoinsMovieLens1MWithTheMoviesDataset) {
+  const Joined* const joined = JoinedData();
+  if (joined == nullptr) GTEST_SKIP() << "no MovieLens 1M";
+  const Report& report = joined->report;
+  const std::shared_ptr<const Dataset>& data = joined->data;
 
   const auto count = [&](std::string_view step, std::string_view words) { return report.count(step, words); };
   EXPECT_EQ(count("ratings.dat", "ratings"), 1000209);
@@ -54,9 +77,6 @@ TEST(RealData, JoinsMovieLens1MWithTheMoviesDataset) {
   EXPECT_EQ(count("table", "items without: kept after the others, never candidates"), 177);
   EXPECT_EQ(count("table", "repeat a (user, item) pair: kept"), 0);
 
-  const TempFolder temp;
-  ASSERT_TRUE(WriteDataset(*tables, temp / "a.mq").ok());
-  const auto data = *Dataset::Open(temp / "a.mq");
   EXPECT_EQ(data->name(), "ml-1m");
   EXPECT_FALSE(data->synthetic());
 
@@ -75,16 +95,6 @@ TEST(RealData, JoinsMovieLens1MWithTheMoviesDataset) {
   EXPECT_EQ(ValueOf(*data, "director", row), "Federico Fellini");
   EXPECT_EQ(NumberOf(*data, "release_date", row), -217123200);
   EXPECT_EQ(ValueOf(*data, "star", row), "Marcello Mastroianni");
-
-  // Its summary statistics.
-  double age = 0;
-  double occupation = 0;
-  for (size_t i = 0; i < data->interactions(); ++i) {
-    age += NumberOf(*data, "bucketized_user_age", i);
-    occupation += NumberOf(*data, "user_occupation_label", i);
-  }
-  EXPECT_NEAR(age / 1000209, 29.738, 0.001);
-  EXPECT_NEAR(occupation / 1000209, 11.05, 0.01);
 
   size_t odd_zip_codes = 0;
   const Column& zip = *data->column("user_zip_code");
@@ -126,14 +136,62 @@ TEST(RealData, SplitsAndBaselines) {
   EXPECT_NEAR(baselines[1].metrics.at("rmse"), folder.has_value() ? 0.909 : 0.882, 0.004);
 }
 
+// The reference report's summary statistics of the ratings table, in its own digits.
+TEST(RealData, SummariesAreTheReferenceReports) {
+  const Joined* const joined = JoinedData();
+  if (joined == nullptr) GTEST_SKIP() << "no MovieLens 1M";
+  const Exploration exploration = Explore(*joined->data);
+  std::map<std::string, NumberSummary> summaries;
+  for (const NumberSummary& summary : exploration.numbers) summaries[summary.name] = summary;
+  struct Row {
+    const char* column;
+    const char* text;
+  };
+  for (const Row& row :
+       {Row{"bucketized_user_age", "1000209 29.7 11.8 1 25 25 35 56"},
+        Row{"timestamp", "1000209 972243695.4 12152558.9 956703932 965302637 973018006 975220939 1046454590"},
+        Row{"user_occupation_label", "1000209 11.1 6.6 0 6 12 17 21"}, Row{"user_rating", "1000209 3.6 1.1 1 3 4 4 5"},
+        Row{"user_zip_code", "1000209 54230.9 32090.6 231 23185 55129 90004 99945"}}) {
+    const NumberSummary& s = summaries.at(row.column);
+    EXPECT_EQ(fmt::format("{} {:.1f} {:.1f} {} {} {} {} {}", s.count, s.mean, s.deviation, s.min, s.lower_quartile, s.median,
+                          s.upper_quartile, s.max),
+              row.text)
+        << row.column;
+  }
+}
+
+TEST(RealData, ExplorationAnswersTheReportsQuestions) {
+  const Joined* const joined = JoinedData();
+  if (joined == nullptr) GTEST_SKIP() << "no MovieLens 1M";
+  const Exploration found = Explore(*joined->data);
+  const auto most = [](const std::vector<RatingGroup>& groups) {
+    return std::max_element(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.ratings < b.ratings; })
+        ->name;
+  };
+  EXPECT_EQ(found.months.front().name, "2000-04");
+  EXPECT_EQ(found.months.back().name, "2003-02");
+  EXPECT_EQ(most(found.months_of_year), "November");
+  EXPECT_EQ(found.genders[1].name, "men");
+  EXPECT_EQ(found.genders[1].ratings, 753769);
+  EXPECT_EQ(most(found.ages), "25");
+  EXPECT_EQ(found.occupations.front().name, "college/grad student");
+  EXPECT_EQ(found.movies.front().name, "American Beauty (1999)");
+  EXPECT_EQ(found.movies.front().ratings, 3428);
+  EXPECT_EQ(ByMean(found.movies, 100, false, 1).front().name,
+            "Seven Samurai (The Magnificent Seven) (Shichinin no samurai) (1954)");
+  EXPECT_EQ(ByMean(found.movies, 100, true, 1).front().ratings, 100);
+  EXPECT_EQ(found.directors.front().name, "Alfred Hitchcock");
+  EXPECT_EQ(found.stars.front().name, "x");
+  uint64_t all = 0;
+  for (const RatingGroup& region : found.regions) all += region.ratings;
+  EXPECT_EQ(all, 1000209);
+}
+
 // The protocols by time and by class on real ratings. MovieLens 1M has many ratings of one user in one second.
 TEST(RealData, ProtocolsAndTheirBaselines) {
-  const std::optional<std::string> folder = RealData();
-  if (!folder.has_value()) GTEST_SKIP() << "no MovieLens 1M";
-  Report report;
-  const TempFolder temp;
-  ASSERT_TRUE(WriteDataset(*WrangleMovieLens(*folder + "/ml-1m", {}, report), temp / "a.mq").ok());
-  const auto data = *Dataset::Open(temp / "a.mq");
+  const Joined* const joined = JoinedData();
+  if (joined == nullptr) GTEST_SKIP() << "no MovieLens 1M";
+  const std::shared_ptr<const Dataset>& data = joined->data;
 
   const Split last = *MakeSplit(*data, {.protocol = SplitConfig::Protocol::kLeaveLastOut});
   EXPECT_EQ(last.test.size(), 6040);
