@@ -22,7 +22,7 @@ constexpr int kBarHeight = 26;
 // A mean of few ratings is an accident: one in ten thousand ratings, and at least five, must be a movie's.
 uint64_t FewestRatings(const Dataset& data) { return std::max<uint64_t>(data.interactions() / 10000, 5); }
 
-// Six significant digits, as they come: 972,243,695.4 needs ten.
+// Whole numbers as such; otherwise two decimals, and one of large numbers, which Unix seconds are.
 std::string Shown(double value) {
   if (value == std::floor(value) && std::abs(value) < 1e15) return fmt::format("{:.0f}", value);
   return fmt::format("{:.{}f}", value, std::abs(value) < 1000 ? 2 : 1);
@@ -90,7 +90,8 @@ class Writer {
         {"of all (user, movie) pairs", Percent(ratings / cells)},
         {"mean rating", fmt::format("{:.2f}", sum / ratings)}};
     if (!exploration_.months.empty()) {
-      facts.emplace_back("from, to", exploration_.months.front().name + ", " + exploration_.months.back().name);
+      facts.emplace_back("first month", exploration_.months.front().name);
+      facts.emplace_back("last month", exploration_.months.back().name);
     }
     page_.Facts(facts);
     Page::Table table{.caption = "Summary statistics",
@@ -136,7 +137,8 @@ class Writer {
       page_.Text(fmt::format("Most ratings come from the age group that begins at {}: {}.", Largest(exploration_.ages).name,
                              ShareOf(Largest(exploration_.ages))));
       Bars("Ratings by age group (its lower end)", exploration_.ages);
-      page_.Add(GroupTable("Age groups", exploration_.ages, "from age", "users"));
+      page_.Add(
+          GroupTable("Age groups", exploration_.ages, "from age", "users", "In MovieLens 1M, 1 stands for all under 18."));
     }
     if (Answered(exploration_.occupations, "user_occupation_text", "which occupations")) {
       Bars("Ratings by occupation", exploration_.occupations, /*lying=*/true);
@@ -175,8 +177,8 @@ class Writer {
     page_.Section("Which movies");
     const uint64_t fewest = FewestRatings(data_);
     page_.Text(
-        fmt::format("Most loved and worst are by mean rating, among movies with at least {} ratings: a mean of fewer is an "
-                    "accident.",
+        fmt::format("Most loved and worst are by mean rating, among movies with at least {} ratings: a mean of fewer says "
+                    "little.",
                     fewest));
     page_.Add(MovieTable("Most rated", First(exploration_.movies, kListed)));
     page_.Add(MovieTable("Most loved", ByMean(exploration_.movies, fewest, /*worst=*/false, kListed)));
