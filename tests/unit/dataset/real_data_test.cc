@@ -1,6 +1,8 @@
 // The whole way from raw files to splits and baselines, on MovieLens 1M and The Movies Dataset where they are at hand. Where
 // they are not, the synthetic data set walks the same way, and the numbers that only real files have are skipped.
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "dataset/evaluation.h"
