@@ -19,6 +19,7 @@ constexpr int kMaxWidth = static_cast<int>(kMaxDim);
 constexpr size_t kMaxLayers = 32;
 constexpr int kMaxEpochs = 100000;
 constexpr int kMaxBatch = 1 << 20;
+constexpr int kMaxEnsemble = 64;
 constexpr int kMaxStaleness = 1 << 20;
 constexpr double kMaxNumber = 1e9;  // of hyper-parameters without a bound of their own
 constexpr size_t kMaxNameLength = 200;
@@ -66,6 +67,18 @@ const ConfigWords<LossConfig::Kind>& RankingLosses() {
   return words;
 }
 
+const ConfigWords<LossConfig::Kind>& ListLosses() {
+  using Kind = LossConfig::Kind;
+  static const ConfigWords<Kind> words = {{"list_mle", Kind::kListMle}, {"softmax", Kind::kListSoftmax}};
+  return words;
+}
+
+const ConfigWords<CrossConfig::Structure>& CrossStructures() {
+  using Structure = CrossConfig::Structure;
+  static const ConfigWords<Structure> words = {{"stacked", Structure::kStacked}, {"parallel", Structure::kParallel}};
+  return words;
+}
+
 const ConfigWords<bool>& AccidentalHits() {
   static const ConfigWords<bool> words = {{"keep", false}, {"remove", true}};
   return words;
@@ -73,7 +86,11 @@ const ConfigWords<bool>& AccidentalHits() {
 
 const ConfigWords<ModelConfig::Kind>& ModelKinds() {
   using Kind = ModelConfig::Kind;
-  static const ConfigWords<Kind> words = {{"two_tower", Kind::kTwoTower}, {"ranking", Kind::kRanking}};
+  static const ConfigWords<Kind> words = {{"two_tower", Kind::kTwoTower},
+                                          {"ranking", Kind::kRanking},
+                                          {"dcn", Kind::kDcn},
+                                          {"joint", Kind::kJoint},
+                                          {"listwise", Kind::kListwise}};
   return words;
 }
 
@@ -179,11 +196,15 @@ void ReadTwoTowerLoss(ConfigSection section, LossConfig* loss) {
   section.Finish();
 }
 
-void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
+void ReadQueryAndCandidate(ConfigSection& section, ModelConfig* model) {
   section.Require("query", "the tower of the user");
   section.Require("candidate", "the tower of the item");
   ReadTower(section.Section("query"), model->dim, &model->query);
   ReadTower(section.Section("candidate"), model->dim, &model->candidate);
+}
+
+void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
+  ReadQueryAndCandidate(section, model);
   ReadTwoTowerLoss(section.Section("loss"), &model->loss);
   const int query = OutputWidth(model->query, model->dim);
   const int candidate = OutputWidth(model->candidate, model->dim);
@@ -192,14 +213,111 @@ void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
   }
 }
 
-void ReadRanking(ConfigSection& section, ModelConfig* model) {
-  section.Require("tower", "features and dense layers");
-  ReadTower(section.Section("tower"), model->dim, &model->tower);
+void ReadImplicit(ConfigSection section, ImplicitConfig* implicit) {
+  section.Read("ratings", &implicit->ratings);
+  section.Read("leave_out", &implicit->leave_out);
+  if (implicit->ratings && !implicit->leave_out) {
+    section.Refuse("ratings", "needs 'leave_out: true': an input that holds the example's own rating is the answer");
+  }
+  section.Read("init_scale", &implicit->init_scale, 0.0, 100.0);
+  if (double l2 = 0; section.Has("l2")) {
+    section.Read("l2", &l2, 0.0, kMaxNumber);
+    implicit->l2 = l2;
+  }
+  section.Finish();
+}
+
+void ReadDot(ConfigSection section, int model_dim, DotConfig* dot) {
+  section.Require("user", "the tower of the user's vector");
+  section.Require("item", "the tower of the item's vector");
+  ReadTower(section.Section("user"), model_dim, &dot->user);
+  ReadTower(section.Section("item"), model_dim, &dot->item);
+  if (section.Has("implicit")) ReadImplicit(section.Section("implicit"), &dot->implicit.emplace());
+  const int user = OutputWidth(dot->user, model_dim);
+  const int item = OutputWidth(dot->item, model_dim);
+  if (user != item) section.Fail(fmt::format("user is {} wide and item {}; both must be equally wide", user, item));
+  section.Finish();
+}
+
+void ReadCross(ConfigSection section, CrossConfig* cross) {
+  section.Read("layers", &cross->layers, 1, static_cast<int>(kMaxLayers));
+  section.Read("rank", &cross->rank, 0, kMaxWidth);
+  section.Read("structure", &cross->structure, CrossStructures());
+  section.Finish();
+}
+
+// The terms of the score of one (user, item) example.
+void ReadScore(ConfigSection& section, ModelConfig* model) {
+  if (section.Has("tower")) ReadTower(section.Section("tower"), model->dim, &model->tower);
+  if (section.Has("dot")) ReadDot(section.Section("dot"), model->dim, &model->dot.emplace());
   section.Read("bias", &model->bias);
-  model->loss = LossConfig{.kind = LossConfig::Kind::kSquaredError};
-  ConfigSection loss = section.Section("loss");
-  loss.Read("kind", &model->loss.kind, RankingLosses());
-  loss.Finish();
+  section.Read("ensemble", &model->ensemble, 1, kMaxEnsemble);
+  if (model->kind == ModelConfig::Kind::kDcn || section.Has("cross")) {
+    ReadCross(section.Section("cross"), &model->cross.emplace());
+    section.Require("tower", "features and dense layers");
+  } else if (!model->dot.has_value() && !model->bias) {
+    section.Require("tower", "features and dense layers (or 'dot', or 'bias')");
+  }
+}
+
+void ReadScoreLoss(ConfigSection section, const ConfigWords<LossConfig::Kind>& words, LossConfig* loss) {
+  *loss = LossConfig{.kind = words.front().second};
+  section.Read("kind", &loss->kind, words);
+  section.Finish();
+}
+
+void ReadListwise(ConfigSection& section, ModelConfig* model) {
+  ReadScore(section, model);
+  ReadScoreLoss(section.Section("loss"), ListLosses(), &model->loss);
+  section.Read("list_size", &model->list_size, 2, kMaxBatch);
+}
+
+void ReadRetrievalHead(ConfigSection section, RetrievalHeadConfig* head) {
+  section.Read("weight", &head->weight, 0.0, kMaxNumber);
+  section.Read("projection", &head->projection, 0, kMaxWidth);
+  ReadTwoTowerLoss(section.Section("loss"), &head->loss);
+  section.Finish();
+}
+
+void ReadRatingHead(ConfigSection section, RatingHeadConfig* head) {
+  section.Read("weight", &head->weight, 0.0, kMaxNumber);
+  section.Read("projection", &head->projection, 0, kMaxWidth);
+  section.Read("dot", &head->dot);
+  section.ReadList("layers", &head->layers, 1, kMaxWidth, kMaxLayers);
+  section.Read("bias", &head->bias);
+  section.Read("dropout", &head->dropout, 0.0, 1.0, Ends::kBelowMax);
+  section.Finish();
+}
+
+void ReadJoint(ConfigSection& section, ModelConfig* model) {
+  ReadQueryAndCandidate(section, model);
+  ReadRetrievalHead(section.Section("retrieval"), &model->retrieval);
+  ReadRatingHead(section.Section("rating"), &model->rating);
+  const int query = OutputWidth(model->query, model->dim);
+  const int candidate = OutputWidth(model->candidate, model->dim);
+  const auto check = [&](std::string_view head, bool product, int projection) {
+    if (!product || projection > 0 || query == candidate) return;
+    section.Fail(fmt::format("query is {} wide and candidate {}; '{}' needs a projection to make them equally wide", query,
+                             candidate, head));
+  };
+  check("retrieval", true, model->retrieval.projection);
+  check("rating", model->rating.dot, model->rating.projection);
+  if (model->retrieval.weight == 0 && model->rating.weight == 0) section.Fail("has weight 0 for both tasks; one must count");
+}
+
+void ReadKind(ConfigSection& section, ModelConfig* model) {
+  switch (model->kind) {
+    case ModelConfig::Kind::kTwoTower:
+      return ReadTwoTower(section, model);
+    case ModelConfig::Kind::kRanking:
+    case ModelConfig::Kind::kDcn:
+      ReadScore(section, model);
+      return ReadScoreLoss(section.Section("loss"), RankingLosses(), &model->loss);
+    case ModelConfig::Kind::kJoint:
+      return ReadJoint(section, model);
+    case ModelConfig::Kind::kListwise:
+      return ReadListwise(section, model);
+  }
 }
 
 bool IsNameCharacter(char c) {
@@ -229,7 +347,10 @@ std::string ToYaml(const TowerConfig& tower) {
 }
 
 std::string ToYaml(const LossConfig& loss) {
-  if (const std::string_view word = WordOf(RankingLosses(), loss.kind); !word.empty()) return fmt::format("{{kind: {}}}", word);
+  for (const auto* words : {&RankingLosses(), &ListLosses()}) {
+    const std::string_view word = WordOf(*words, loss.kind);
+    if (!word.empty()) return fmt::format("{{kind: {}}}", word);
+  }
   return fmt::format("{{kind: {}, temperature: {}, logq: {}, accidental_hits: {}}}", WordOf(TwoTowerLosses(), loss.kind),
                      loss.temperature, loss.logq, WordOf(AccidentalHits(), loss.remove_accidental_hits));
 }
@@ -246,7 +367,7 @@ std::string ToYaml(const SplitConfig& split) {
 
 // A model for ratings cannot learn classes, nor one for classes ratings.
 void CheckLossFits(ConfigSection loss, const TrialConfig& config) {
-  if (config.model.kind != ModelConfig::Kind::kRanking) return;
+  if (config.model.kind != ModelConfig::Kind::kRanking && config.model.kind != ModelConfig::Kind::kDcn) return;
   const bool binary_split = config.split.protocol == SplitConfig::Protocol::kBinarized;
   const bool binary_loss = config.model.loss.kind == LossConfig::Kind::kBinaryCrossEntropy;
   if (binary_split && !binary_loss) loss.Refuse("kind", "must be binary_cross_entropy under the protocol binarized");
@@ -254,14 +375,50 @@ void CheckLossFits(ConfigSection loss, const TrialConfig& config) {
     loss.Refuse("kind", "must be squared_error: binary_cross_entropy is for the protocol binarized");
 }
 
-std::string ToYaml(const ModelConfig& model) {
-  const std::string towers = model.kind == ModelConfig::Kind::kTwoTower
-                                 ? fmt::format("  query: {}\n  candidate: {}\n", ToYaml(model.query), ToYaml(model.candidate))
-                                 : fmt::format("  tower: {}\n  bias: {}\n", ToYaml(model.tower), model.bias);
+std::string ToYaml(const DotConfig& dot) {
+  std::string implicit;
+  if (dot.implicit.has_value()) {
+    const std::string l2 = dot.implicit->l2.has_value() ? fmt::format(", l2: {}", *dot.implicit->l2) : "";
+    implicit = fmt::format(", implicit: {{ratings: {}, leave_out: {}, init_scale: {}{}}}", dot.implicit->ratings,
+                           dot.implicit->leave_out, dot.implicit->init_scale, l2);
+  }
+  return fmt::format("{{user: {}, item: {}{}}}", ToYaml(dot.user), ToYaml(dot.item), implicit);
+}
+
+std::string ScoreYaml(const ModelConfig& model) {
+  std::string yaml = fmt::format("  bias: {}\n  ensemble: {}\n", model.bias, model.ensemble);
+  if (!model.tower.features.empty()) yaml += fmt::format("  tower: {}\n", ToYaml(model.tower));
+  if (model.dot.has_value()) yaml += fmt::format("  dot: {}\n", ToYaml(*model.dot));
+  if (model.cross.has_value()) {
+    yaml += fmt::format("  cross: {{layers: {}, rank: {}, structure: {}}}\n", model.cross->layers, model.cross->rank,
+                        WordOf(CrossStructures(), model.cross->structure));
+  }
+  if (model.kind == ModelConfig::Kind::kListwise) yaml += fmt::format("  list_size: {}\n", model.list_size);
+  return yaml + fmt::format("  loss: {}\n", ToYaml(model.loss));
+}
+
+std::string HeadsYaml(const ModelConfig& model) {
+  const RetrievalHeadConfig& retrieval = model.retrieval;
+  const RatingHeadConfig& rating = model.rating;
   return fmt::format(
-      "model:\n  kind: {}\n  dim: {}\n{}  loss: {}\n  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n",
-      WordOf(ModelKinds(), model.kind), model.dim, towers, ToYaml(model.loss), ToYaml(model.optimizer),
-      ToYaml(model.dense_optimizer), model.epochs, model.batch_size);
+      "  retrieval: {{weight: {}, projection: {}, loss: {}}}\n"
+      "  rating: {{weight: {}, projection: {}, dot: {}, layers: [{}], bias: {}, dropout: {}}}\n",
+      retrieval.weight, retrieval.projection, ToYaml(retrieval.loss), rating.weight, rating.projection, rating.dot,
+      fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
+}
+
+std::string KindYaml(const ModelConfig& model) {
+  const bool towers = model.kind == ModelConfig::Kind::kTwoTower || model.kind == ModelConfig::Kind::kJoint;
+  if (!towers) return ScoreYaml(model);
+  return fmt::format("  query: {}\n  candidate: {}\n", ToYaml(model.query), ToYaml(model.candidate)) +
+         (model.kind == ModelConfig::Kind::kJoint ? HeadsYaml(model) : fmt::format("  loss: {}\n", ToYaml(model.loss)));
+}
+
+std::string ToYaml(const ModelConfig& model) {
+  return fmt::format(
+      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n",
+      WordOf(ModelKinds(), model.kind), model.dim, KindYaml(model), ToYaml(model.optimizer), ToYaml(model.dense_optimizer),
+      model.epochs, model.batch_size);
 }
 
 }  // namespace
@@ -309,14 +466,10 @@ void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency) {
 }
 
 void ReadModel(ConfigSection section, ModelConfig* model) {
-  section.Require("kind", "'two_tower' or 'ranking'");
+  section.Require("kind", "'two_tower', 'ranking', 'dcn', 'joint' or 'listwise'");
   section.Read("kind", &model->kind, ModelKinds());
   section.Read("dim", &model->dim, 1, kMaxWidth);
-  if (model->kind == ModelConfig::Kind::kTwoTower) {
-    ReadTwoTower(section, model);
-  } else {
-    ReadRanking(section, model);
-  }
+  ReadKind(section, model);
   ReadOptimizer(section.Section("optimizer"), &model->optimizer);
   model->dense_optimizer = model->optimizer;
   ReadOptimizer(section.Section("dense_optimizer"), &model->dense_optimizer);
@@ -351,8 +504,17 @@ std::string ToYaml(const TrialConfig& config) {
 }
 
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
-  if (kind == ModelConfig::Kind::kTwoTower) return SplitConfig{.protocol = protocol}.chronological() ? "hr_10" : "top_100";
-  return protocol == SplitConfig::Protocol::kBinarized ? "auc" : "rmse";
+  switch (kind) {
+    case ModelConfig::Kind::kTwoTower:
+    case ModelConfig::Kind::kJoint:
+      return SplitConfig{.protocol = protocol}.chronological() ? "hr_10" : "top_100";
+    case ModelConfig::Kind::kRanking:
+    case ModelConfig::Kind::kDcn:
+      return protocol == SplitConfig::Protocol::kBinarized ? "auc" : "rmse";
+    case ModelConfig::Kind::kListwise:
+      return "ndcg_10";
+  }
+  return "loss";
 }
 
 bool LargerIsBetter(std::string_view metric) {

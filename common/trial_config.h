@@ -9,7 +9,7 @@
 //     data: {protocol: random, test: 0.25, validation: 0.05, split_seed: 42, train_on: train}
 //     consistency: {mode: async, staleness: 0}
 //     model:
-//       kind: two_tower                      # two_tower | ranking
+//       kind: two_tower                      # two_tower | ranking | dcn | joint | listwise
 //       dim: 64
 //       query: {features: [user_id, {name: user_occupation_text, dim: 8}], layers: []}
 //       candidate: {features: [movie_id, movie_genres], layers: []}
@@ -20,6 +20,7 @@
 //       batch_size: 8192
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,22 +70,71 @@ struct TowerConfig {
   bool normalize = false;               // to unit length
 };
 
+// What a user's vector takes from the items that the user has rated in the training rows.
+struct ImplicitConfig {
+  bool ratings = false;    // also each rating, less what user and item say of it; needs leave_out
+  bool leave_out = false;  // an example's own item is no part of its input
+  double init_scale = 0.05;
+  std::optional<double> l2;  // in the place of the optimizer's
+};
+
+// A term of the score: the product of a user's and an item's vector.
+struct DotConfig {
+  TowerConfig user;
+  TowerConfig item;
+  std::optional<ImplicitConfig> implicit;
+};
+
+// The cross layers of DCN-v2.
+struct CrossConfig {
+  enum class Structure { kStacked, kParallel };
+  int layers = 3;
+  int rank = 0;  // of the weights; 0 = full
+  Structure structure = Structure::kStacked;
+};
+
 struct LossConfig {
-  enum class Kind { kInBatchSoftmax, kFullSoftmax, kSquaredError, kBinaryCrossEntropy };
+  enum class Kind { kInBatchSoftmax, kFullSoftmax, kSquaredError, kBinaryCrossEntropy, kListMle, kListSoftmax };
   Kind kind = Kind::kInBatchSoftmax;
   double temperature = 1.0;             // > 0
   bool logq = false;                    // subtract log of each candidate's share of the training rows
   bool remove_accidental_hits = false;  // other occurrences of the positive in the batch are no negatives
 };
 
+// The heads of a joint model. Each has a projection of the query's and of the candidate's vector for itself.
+struct RetrievalHeadConfig {
+  double weight = 1.0;  // of its loss
+  int projection = 0;   // width; 0 = none, the towers' outputs themselves
+  LossConfig loss;
+};
+
+struct RatingHeadConfig {
+  double weight = 1.0;
+  int projection = 0;
+  bool dot = false;         // adds the product of the two vectors
+  std::vector<int> layers;  // over both vectors, with a last one of width 1; left out if there are none and `dot` is on
+  bool bias = false;        // adds mean + user bias + item bias
+  double dropout = 0.0;
+};
+
 struct ModelConfig {
-  enum class Kind { kTwoTower, kRanking };
+  enum class Kind { kTwoTower, kRanking, kDcn, kJoint, kListwise };
   Kind kind = Kind::kTwoTower;
   int dim = 32;
-  TowerConfig query;      // two_tower
-  TowerConfig candidate;  // two_tower
-  TowerConfig tower;      // ranking: features and dense layers; a final layer of width 1 is added
-  bool bias = false;      // ranking: plus mean + user bias + item bias
+  TowerConfig query;      // two_tower, joint
+  TowerConfig candidate;  // two_tower, joint
+
+  // ranking, dcn, listwise: the terms of the score.
+  TowerConfig tower;  // features and dense layers; a final layer of width 1 is added. None: no features
+  std::optional<CrossConfig> cross;
+  std::optional<DotConfig> dot;
+  bool bias = false;  // plus mean + user bias + item bias
+  int ensemble = 1;   // members that differ in their initial values; predictions are their mean
+
+  RetrievalHeadConfig retrieval;  // joint
+  RatingHeadConfig rating;        // joint
+  int list_size = 20;             // listwise: the most examples of a list
+
   LossConfig loss;
   OptimizerConfig optimizer;        // of embeddings
   OptimizerConfig dense_optimizer;  // of dense layers; the default is `optimizer`
@@ -136,8 +186,8 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml);
 // The YAML form with every field, such that ParseTrialConfig gives back an equal one.
 std::string ToYaml(const TrialConfig& config);
 
-// The metric by which trials are ranked where a sweep names none: "top_100" of a two_tower, "hr_10" under a chronological
-// protocol; "rmse" of a ranking, "auc" under the binarized protocol.
+// The metric by which trials are ranked where a sweep names none: "top_100" of two_tower and joint, "hr_10" under a chronological
+// protocol; "rmse" of ranking and dcn, "auc" under the binarized protocol; "ndcg_10" of listwise.
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol);
 
 // Whether larger is better, by the metric's name: true for top_K, auc, ndcg_K, hr_K; false for rmse, mae, loss, log_loss.

@@ -4,6 +4,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -27,7 +28,12 @@ std::string_view StatusWord(TrialStatus status) {
   return "";
 }
 
-std::string_view KindWord(ModelConfig::Kind kind) { return kind == ModelConfig::Kind::kTwoTower ? "two_tower" : "ranking"; }
+// Tables stand in this order.
+constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 5> kKinds = {{{ModelConfig::Kind::kTwoTower, "two_tower"},
+                                                                                   {ModelConfig::Kind::kRanking, "ranking"},
+                                                                                   {ModelConfig::Kind::kDcn, "dcn"},
+                                                                                   {ModelConfig::Kind::kJoint, "joint"},
+                                                                                   {ModelConfig::Kind::kListwise, "listwise"}}};
 
 // YAML text as JSON: whole numbers and numbers and true/false as such, everything else as text.
 Json ScalarToJson(const std::string& text) {
@@ -104,12 +110,22 @@ class TextTable {
 
 // The test metrics that a table shows.
 std::vector<std::string> ColumnsOf(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
-  if (kind == ModelConfig::Kind::kTwoTower) {
-    if (SplitConfig{.protocol = protocol}.chronological()) return {"hr_10", "hr_50", "hr_200", "ndcg_10"};
-    return {"top_1", "top_10", "top_100", "top_100_unseen"};
+  const bool chronological = SplitConfig{.protocol = protocol}.chronological();
+  switch (kind) {
+    case ModelConfig::Kind::kTwoTower:
+      if (chronological) return {"hr_10", "hr_50", "hr_200", "ndcg_10"};
+      return {"top_1", "top_10", "top_100", "top_100_unseen"};
+    case ModelConfig::Kind::kRanking:
+    case ModelConfig::Kind::kDcn:
+      if (protocol == SplitConfig::Protocol::kBinarized) return {"auc", "log_loss"};
+      return {"rmse", "mae"};
+    case ModelConfig::Kind::kJoint:
+      if (chronological) return {"hr_10", "ndcg_10", "rmse", "mae"};
+      return {"top_10", "top_100", "top_100_unseen", "rmse"};
+    case ModelConfig::Kind::kListwise:
+      return {"ndcg_10"};
   }
-  if (protocol == SplitConfig::Protocol::kBinarized) return {"auc", "log_loss"};
-  return {"rmse", "mae"};
+  return {};
 }
 
 std::string Shown(const std::optional<double>& value) { return value.has_value() ? fmt::format("{:.4f}", *value) : "-"; }
@@ -190,12 +206,12 @@ std::string Leaderboard::Json() const {
   return board.dump(2) + "\n";
 }
 
-std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
+std::string Leaderboard::TableOf(ModelConfig::Kind kind, std::string_view word) const {
   const SplitConfig::Protocol protocol = trials_.front().config.split.protocol;  // all have the same split
   const std::vector<std::string> columns = ColumnsOf(kind, protocol);
   const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind, protocol)) : metric_;
   TextTable table;
-  std::vector<std::string> head = {std::string(KindWord(kind)), "validation " + metric};
+  std::vector<std::string> head = {std::string(word), "validation " + metric};
   for (const std::string& column : columns) head.push_back("test " + column);
   head.insert(head.end(), {"loss", "seconds", "examples/s"});
   table.Add(head);
@@ -230,10 +246,10 @@ std::string Leaderboard::Table() const {
                                  data_.synthetic && data_.name.find("synthetic") == std::string::npos ? " (synthetic)" : "",
                                  data_.ratings, data_.users, data_.movies, data_.split, data_.split_checksum);
   if (data_.synthetic) text += "This data is synthetic: made up by a program, it says nothing of real people or movies.\n";
-  for (const ModelConfig::Kind kind : {ModelConfig::Kind::kTwoTower, ModelConfig::Kind::kRanking}) {
+  for (const auto& [kind, word] : kKinds) {
     const bool any =
-        std::any_of(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
-    if (any) text += fmt::format("\n{}", TableOf(kind));
+        std::any_of(trials_.begin(), trials_.end(), [k = kind](const auto& trial) { return trial.config.model.kind == k; });
+    if (any) text += fmt::format("\n{}", TableOf(kind, word));
   }
   for (const Coordinator::TrialView& trial : trials_) {
     if (trial.trial.status == TrialStatus::kFailed) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "worker/models/listwise.h"
 #include "worker/models/ranking.h"
 #include "worker/models/two_tower.h"
 
@@ -59,15 +60,29 @@ class CatchingModel : public Model {
   std::unique_ptr<Model> model_;
 };
 
+absl::StatusOr<std::unique_ptr<Model>> MakeKind(const TrialConfig& config, const Dataset& data, const Split& split,
+                                                const torch::Device& device) {
+  switch (config.model.kind) {
+    case ModelConfig::Kind::kTwoTower:
+      return MakeTwoTower(config, data, split, device);
+    case ModelConfig::Kind::kRanking:
+    case ModelConfig::Kind::kDcn:
+      return MakeRanking(config, data, split, device);
+    case ModelConfig::Kind::kListwise:
+      return MakeListwise(config, data, split, device);
+    case ModelConfig::Kind::kJoint:
+      break;
+  }
+  return absl::InvalidArgumentError("kind: unknown");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> MakeModel(const TrialConfig& config, const Dataset& data, const Split& split,
                                                  const std::string& device) {
   const absl::StatusOr<torch::Device> found = FindDevice(device);
   if (!found.ok()) return found.status();
-  absl::StatusOr<std::unique_ptr<Model>> model = config.model.kind == ModelConfig::Kind::kTwoTower
-                                                     ? MakeTwoTower(config, data, split, *found)
-                                                     : MakeRanking(config, data, split, *found);
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeKind(config, data, split, *found);
   if (!model.ok()) {
     return absl::Status(model.status().code(), fmt::format("model.{}", std::string(model.status().message())));
   }

@@ -1,9 +1,9 @@
 #ifndef MARQUEE_WORKER_MODELS_RANKING_H_
 #define MARQUEE_WORKER_MODELS_RANKING_H_
 
-// Rating prediction: one tower over user, item and interaction features with a last layer of width 1, and, if wanted, the mean
-// rating plus a bias of the user and of the item. Trained on the squared error; or, under a binary split, on the logistic loss,
-// and then the output is the log-odds of a positive. See docs/models.md.
+// Rating prediction: a scorer's terms (see scorer.h) trained on each example's squared error; or, under a binary split, on the
+// logistic loss, and then the score is the log-odds of a positive. DCN-v2 is the same with cross layers among the terms. See
+// docs/models.md.
 
 #include <torch/torch.h>
 

@@ -3,9 +3,8 @@
 
 // A stack of dense layers over the concatenated inputs of some features; without layers, the sum of the features' embeddings.
 //
-// Its tables are one for each embedded feature ("query_user_id"), and two for each layer: "query_layer0_weight", a row for each
-// unit with the weights into it, and "query_layer0_bias", one row. So max-norm of dense weights bounds each unit's incoming
-// weights. Biases are under no max-norm and no L2.
+// Its tables are one for each embedded feature ("query_user_id"), and two for each layer: "query_layer0_weight" and
+// "query_layer0_bias" (see DenseTensors).
 //
 // One step: Plan -> (rows are filled) -> Forward -> Backward. Rows are gathered, and their gradients summed, on the CPU, where
 // they are; the dense layers run on the device. Not thread-safe.
@@ -23,6 +22,7 @@
 #include "common/trial_config.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "worker/models/dense.h"
 #include "worker/models/feature.h"
 #include "worker/models/model.h"
 
@@ -43,17 +43,6 @@ struct TowerInputs {
   std::vector<FeatureInput> features;
 };
 
-// What makes a step's dropout masks, and nothing else.
-struct DropoutKey {
-  uint64_t seed = 0;
-  uint32_t epoch = 0;
-  uint64_t step = 0;
-  uint64_t block = 0;  // of the step's examples
-};
-
-// The dense tensors of a tower as leaves over the rows of a step, weight and bias of each layer in turn.
-using DenseLeaves = std::vector<torch::Tensor>;
-
 class Tower {
  public:
   struct Options {
@@ -62,6 +51,7 @@ class Tower {
     uint64_t seed = 0;
     Optimizer embedding_optimizer;
     Optimizer dense_optimizer;
+    bool concatenate = false;  // without layers, the output is the concatenated inputs
   };
 
   // Adds the tower's tables to `tables`. InvalidArgument, naming tower and feature: no features, or the same one twice; without
@@ -71,11 +61,15 @@ class Tower {
 
   int width() const { return width_; }  // of its output
   const std::vector<Feature>& features() const { return features_; }
+  // Where each feature's inputs begin in the concatenation.
+  const std::vector<size_t>& feature_columns() const { return feature_columns_; }
+
+  const DenseTensors& dense() const { return dense_; }
 
   // Appends the features' tables to the step's.
   TowerInputs Plan(const Entities& entities, float learning_rate, Step& step);
   // Appends the dense tensors' tables; returns the position of the first.
-  size_t PlanDense(float learning_rate, Step& step) const;
+  size_t PlanDense(float learning_rate, Step& step) const { return dense_.Plan(learning_rate, step); }
 
   // The output for entities [begin, end), from rows of `step`. Dropout is on if there is a key.
   struct Pass {
@@ -88,24 +82,16 @@ class Tower {
   // Adds to the gradients of the step's rows and of the dense leaves.
   void Backward(const Pass& pass, const torch::Tensor& output_gradient, const TowerInputs& inputs, Step& step) const;
 
-  // Leaves on `device`. On the CPU they are the step's values themselves, and what backward adds lands in the step's gradients;
-  // elsewhere CollectGradients copies them there.
-  DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const;
-  void CollectGradients(const DenseLeaves& leaves, size_t first, Step& step) const;
+  // See DenseTensors.
+  DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const {
+    return dense_.Leaves(step, first, device, train);
+  }
 
  private:
-  struct Layer {
-    size_t weight_table = 0;
-    size_t bias_table = 0;
-    int inputs = 0;
-    int units = 0;
-  };
-
   explicit Tower(const TowerConfig& config) : config_(config) {}
 
   absl::Status AddFeatures(const Options& options, const Dataset& data, const Split& split,
                            std::vector<TableDefinition>& tables);
-  absl::Status AddLayers(const Options& options, std::vector<TableDefinition>& tables);
   absl::Status CheckSum() const;
   torch::Tensor Gather(const TowerInputs& inputs, size_t begin, size_t end, const Step& step) const;
   torch::Tensor Layers(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const;
@@ -115,7 +101,8 @@ class Tower {
   std::vector<Feature> features_;
   std::vector<size_t> feature_tables_;   // by feature; no meaning for numbers
   std::vector<size_t> feature_columns_;  // where its inputs begin
-  std::vector<Layer> layers_;
+  DenseTensors dense_;
+  bool sum_ = false;  // of the embeddings; else they are concatenated
   int input_width_ = 0;
   int width_ = 0;
 };

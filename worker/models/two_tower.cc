@@ -89,7 +89,7 @@ class TwoTower : public Model {
   bool seen_is_for_test_ = false;
 };
 
-absl::Status CheckLoss(const LossConfig& loss) {
+absl::Status CheckLossConfig(const LossConfig& loss) {
   if (loss.kind != LossConfig::Kind::kInBatchSoftmax && loss.kind != LossConfig::Kind::kFullSoftmax) {
     return absl::InvalidArgumentError("loss: two_tower takes in_batch_softmax or full_softmax");
   }
@@ -127,7 +127,7 @@ absl::Status CheckTowers(const Tower& query, const Tower& candidate) {
 absl::StatusOr<std::unique_ptr<Model>> TwoTower::Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                       const torch::Device& device) {
   const ModelConfig& model = config.model;
-  if (absl::Status status = CheckLoss(model.loss); !status.ok()) return status;
+  if (absl::Status status = CheckLossConfig(model.loss); !status.ok()) return status;
   Tower::Options options{.name = "query",
                          .dim = model.dim,
                          .seed = config.seed,
@@ -247,14 +247,11 @@ absl::StatusOr<double> TwoTower::Compute(Step& planned) {
   const SoftmaxResult result =
       SoftmaxLoss(query.output.detach(), candidate.output.detach(), step.softmax,
                   {.temperature = loss.temperature, .remove_accidental_hits = loss.remove_accidental_hits});
-  if (!std::isfinite(result.loss)) {
-    return absl::OutOfRangeError(fmt::format("loss: {} in epoch {}, step {}; a lower learning rate may help", result.loss,
-                                             step.dropout.epoch, step.dropout.step));
-  }
+  if (absl::Status status = CheckLoss(result.loss, step.dropout); !status.ok()) return status;
   query_.Backward(query, result.query_gradient, step.query, step);
   candidate_.Backward(candidate, result.candidate_gradient, step.candidate, step);
-  query_.CollectGradients(query_dense, step.query_dense, step);
-  candidate_.CollectGradients(candidate_dense, step.candidate_dense, step);
+  CollectGradients(query_dense, step.query_dense, step);
+  CollectGradients(candidate_dense, step.candidate_dense, step);
   return result.loss;
 }
 

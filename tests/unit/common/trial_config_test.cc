@@ -32,6 +32,41 @@ model:
   bias: true
 )";
 
+constexpr char kFactors[] = R"(name: factors
+model:
+  kind: ranking
+  dot:
+    user: {features: [user_id, {name: user_gender, kind: id}]}
+    item: {features: [movie_id]}
+    implicit: {ratings: true, leave_out: true, init_scale: 0.02, l2: 0.0003}
+  bias: true
+  ensemble: 4
+)";
+
+constexpr char kDcn[] = R"(name: dcn
+model:
+  kind: dcn
+  tower: {features: [user_id, movie_id], layers: [32]}
+  cross: {layers: 2, rank: 16, structure: parallel}
+)";
+
+constexpr char kJoint[] = R"(name: joint
+model:
+  kind: joint
+  query: {features: [user_id]}
+  candidate: {features: [movie_id], layers: [48]}
+  retrieval: {weight: 0.5, projection: 24, loss: {kind: full_softmax, temperature: 0.7}}
+  rating: {weight: 2, projection: 16, dot: true, layers: [64, 32], bias: true, dropout: 0.2}
+)";
+
+constexpr char kListwise[] = R"(name: listwise
+model:
+  kind: listwise
+  tower: {features: [user_id, movie_id], layers: [32]}
+  loss: {kind: softmax}
+  list_size: 50
+)";
+
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
   EXPECT_NE(at, std::string::npos) << from;
@@ -75,7 +110,7 @@ TEST(TrialConfigTest, DefaultsFitTheKind) {
 }
 
 TEST(TrialConfigTest, WrittenAndReadAgainItIsTheSame) {
-  for (const char* yaml : {kTwoTower, kRanking}) {
+  for (const char* yaml : {kTwoTower, kRanking, kFactors, kDcn, kJoint, kListwise}) {
     const absl::StatusOr<TrialConfig> config = ParseTrialConfig(yaml);
     ASSERT_TRUE(config.ok()) << config.status();
     const absl::StatusOr<TrialConfig> again = ParseTrialConfig(ToYaml(*config));
@@ -96,7 +131,7 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
   };
   for (const Case& wrong : {
            Case{"dim: 64", "dim: 0", "trial:7: key 'model.dim': value '0'"},
-           Case{"kind: two_tower", "kind: two_towers", "'two_tower' or 'ranking'"},
+           Case{"kind: two_tower", "kind: two_towers", "'two_tower', 'ranking', 'dcn', 'joint' or 'listwise'"},
            Case{"learning_rate: 0.03", "learning_rate: 0", "model.optimizer.learning_rate"},
            Case{"learning_rate: 0.03", "learning_rat: 0.03", "did you mean 'learning_rate'"},
            Case{"dropout: 0.25", "dropout: 1", "below 1"},
@@ -116,6 +151,68 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
   }
   EXPECT_THAT(ErrorOf(Replaced(kRanking, "tower:", "towers:")), HasSubstr("model.tower"));
   EXPECT_THAT(ErrorOf("model: {kind: ranking}"), HasSubstr("'name': is missing"));
+}
+
+TEST(TrialConfigTest, ReadsTheTermsOfAScore) {
+  const absl::StatusOr<TrialConfig> factors = ParseTrialConfig(kFactors);
+  ASSERT_TRUE(factors.ok()) << factors.status();
+  EXPECT_TRUE(factors->model.tower.features.empty());
+  EXPECT_EQ(factors->model.ensemble, 4);
+  EXPECT_EQ(factors->model.dot->user.features[1].name, "user_gender");
+  EXPECT_TRUE(factors->model.dot->implicit->ratings);
+  EXPECT_TRUE(factors->model.dot->implicit->leave_out);
+  EXPECT_EQ(factors->model.dot->implicit->init_scale, 0.02);
+  EXPECT_EQ(factors->model.dot->implicit->l2, 0.0003);
+  const absl::StatusOr<TrialConfig> plain =
+      ParseTrialConfig(Replaced(kFactors, "{ratings: true, leave_out: true, init_scale: 0.02, l2: 0.0003}", "{}"));
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_FALSE(plain->model.dot->implicit->l2.has_value());
+  EXPECT_FALSE(plain->model.dot->implicit->leave_out);
+
+  const absl::StatusOr<TrialConfig> dcn = ParseTrialConfig(kDcn);
+  ASSERT_TRUE(dcn.ok()) << dcn.status();
+  EXPECT_EQ(dcn->model.cross->layers, 2);
+  EXPECT_EQ(dcn->model.cross->rank, 16);
+  EXPECT_EQ(dcn->model.cross->structure, CrossConfig::Structure::kParallel);
+  EXPECT_EQ(dcn->model.loss.kind, LossConfig::Kind::kSquaredError);
+
+  const absl::StatusOr<TrialConfig> listwise = ParseTrialConfig(kListwise);
+  ASSERT_TRUE(listwise.ok()) << listwise.status();
+  EXPECT_EQ(listwise->model.loss.kind, LossConfig::Kind::kListSoftmax);
+  EXPECT_EQ(listwise->model.list_size, 50);
+}
+
+TEST(TrialConfigTest, ReadsTheHeadsOfAJointModel) {
+  const absl::StatusOr<TrialConfig> config = ParseTrialConfig(kJoint);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const ModelConfig& model = config->model;
+  EXPECT_EQ(model.retrieval.weight, 0.5);
+  EXPECT_EQ(model.retrieval.projection, 24);
+  EXPECT_EQ(model.retrieval.loss.kind, LossConfig::Kind::kFullSoftmax);
+  EXPECT_EQ(model.retrieval.loss.temperature, 0.7);
+  EXPECT_EQ(model.rating.weight, 2.0);
+  EXPECT_EQ(model.rating.projection, 16);
+  EXPECT_TRUE(model.rating.dot);
+  EXPECT_TRUE(model.rating.bias);
+  EXPECT_EQ(model.rating.dropout, 0.2);
+  EXPECT_THAT(model.rating.layers, ElementsAre(64, 32));
+}
+
+TEST(TrialConfigTest, RefusesTermsAndHeadsThatDoNotFit) {
+  EXPECT_THAT(ErrorOf(Replaced(kFactors, "leave_out: true, ", "")), HasSubstr("needs 'leave_out: true'"));
+  EXPECT_THAT(ErrorOf(Replaced(kFactors, "[movie_id]}", "[{name: movie_id, dim: 5}]}")),
+              HasSubstr("user is 32 wide and item 5"));
+  EXPECT_THAT(ErrorOf(Replaced(kFactors, "ensemble: 4", "ensemble: 0")), HasSubstr("model.ensemble"));
+  EXPECT_THAT(ErrorOf(Replaced(kFactors, "    item: {features: [movie_id]}\n", "")), HasSubstr("'model.dot.item': is missing"));
+  EXPECT_THAT(ErrorOf(Replaced(kDcn, "layers: 2, ", "layers: 0, ")), HasSubstr("model.cross.layers"));
+  EXPECT_THAT(ErrorOf(Replaced(kDcn, "  tower: {features: [user_id, movie_id], layers: [32]}\n", "")),
+              HasSubstr("'model.tower': is missing"));
+  EXPECT_THAT(ErrorOf(Replaced(kListwise, "softmax", "squared_error")), HasSubstr("'list_mle' or 'softmax'"));
+  EXPECT_THAT(ErrorOf(Replaced(kListwise, "list_size: 50", "list_size: 1")), HasSubstr("model.list_size"));
+  EXPECT_THAT(ErrorOf(Replaced(kJoint, "projection: 24, ", "")), HasSubstr("'retrieval' needs a projection"));
+  EXPECT_THAT(ErrorOf(Replaced(kJoint, "projection: 16, ", "")), HasSubstr("'rating' needs a projection"));
+  const std::string none = Replaced(Replaced(kJoint, "weight: 0.5", "weight: 0"), "weight: 2", "weight: 0");
+  EXPECT_THAT(ErrorOf(none), HasSubstr("weight 0 for both tasks"));
 }
 
 TEST(TrialConfigTest, TowerWithoutLayersSumsFeaturesOfOneDim) {
@@ -181,6 +278,10 @@ TEST(TrialConfigTest, MetricsKnowTheirDirection) {
   EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kRandom), "rmse");
   EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kTime), "rmse");
   EXPECT_EQ(DefaultMetric(Kind::kRanking, Protocol::kBinarized), "auc");
+  EXPECT_EQ(DefaultMetric(Kind::kDcn, Protocol::kRandom), "rmse");
+  EXPECT_EQ(DefaultMetric(Kind::kDcn, Protocol::kBinarized), "auc");
+  EXPECT_EQ(DefaultMetric(Kind::kJoint, Protocol::kRandom), "top_100");
+  EXPECT_EQ(DefaultMetric(Kind::kListwise, Protocol::kRandom), "ndcg_10");
   for (const char* metric : {"top_1", "top_100_unseen", "auc"}) EXPECT_TRUE(LargerIsBetter(metric)) << metric;
   for (const char* metric : {"rmse", "mae", "loss", "log_loss"}) EXPECT_FALSE(LargerIsBetter(metric)) << metric;
 }
