@@ -14,7 +14,7 @@ namespace {
 constexpr double kShrinkage = 10;  // ratings that a deviation of 0 counts for
 
 // Each example's label less mean, item's and user's deviation.
-std::vector<float> Deviations(const Dataset& data, const Split& split) {
+std::vector<float> DeviationsOf(const Dataset& data, const Split& split) {
   const std::vector<uint32_t>& train = split.train;
   double mean = 0;
   for (const uint32_t example : train) mean += split.LabelOf(data, example);
@@ -56,7 +56,7 @@ TableDefinition Table(const std::string& name, const ImplicitConfig& config, con
 }  // namespace
 
 RatedItems::RatedItems(const Dataset& data, const Split& split) {
-  const std::vector<float> deviations = Deviations(data, split);
+  const std::vector<float> deviations = DeviationsOf(data, split);
   std::vector<std::vector<std::pair<uint32_t, float>>> by_user(data.users());
   for (size_t i = 0; i < split.train.size(); ++i) {
     by_user[data.user_of()[split.train[i]]].emplace_back(data.item_of()[split.train[i]], deviations[i]);
