@@ -112,6 +112,7 @@ size_t Scorer::PlanDense(float learning_rate, Step& step) const {
 void Scorer::Begin(Inputs& inputs, Step& step, const DropoutKey& dropout) const {
   size_t first = inputs.dense;
   for (size_t i = 0; i < terms_.size(); ++i) {
+    inputs.terms[i]->leaves.clear();
     for (const DenseTensors* dense : terms_[i]->dense()) {
       inputs.terms[i]->leaves.push_back(dense->Leaves(step, first, device_, /*train=*/true));
       first += dense->size();
