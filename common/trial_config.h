@@ -75,7 +75,7 @@ struct ImplicitConfig {
   bool ratings = false;    // also each rating, less what user and item say of it; needs leave_out
   bool leave_out = false;  // an example's own item is no part of its input
   double init_scale = 0.05;
-  std::optional<double> l2;  // in the place of the optimizer's
+  std::optional<double> l2 = {};  // in the place of the optimizer's
 };
 
 // A term of the score: the product of a user's and an item's vector.
@@ -112,7 +112,7 @@ struct RatingHeadConfig {
   double weight = 1.0;
   int projection = 0;
   bool dot = false;         // adds the product of the two vectors
-  std::vector<int> layers;  // over both vectors, with a last one of width 1; left out if there are none and `dot` is on
+  std::vector<int> layers = {};  // over both vectors, with a last one of width 1; left out if there are none and `dot` is on
   bool bias = false;        // adds mean + user bias + item bias
   double dropout = 0.0;
 };
