@@ -35,6 +35,10 @@ constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 5> kKinds =
                                                                                    {ModelConfig::Kind::kJoint, "joint"},
                                                                                    {ModelConfig::Kind::kListwise, "listwise"}}};
 
+std::string_view KindWord(ModelConfig::Kind kind) {
+  return std::find_if(kKinds.begin(), kKinds.end(), [kind](const auto& one) { return one.first == kind; })->second;
+}
+
 // YAML text as JSON: whole numbers and numbers and true/false as such, everything else as text.
 Json ScalarToJson(const std::string& text) {
   if (text == "true" || text == "false") return text == "true";
@@ -206,12 +210,12 @@ std::string Leaderboard::Json() const {
   return board.dump(2) + "\n";
 }
 
-std::string Leaderboard::TableOf(ModelConfig::Kind kind, std::string_view word) const {
+std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
   const SplitConfig::Protocol protocol = trials_.front().config.split.protocol;  // all have the same split
   const std::vector<std::string> columns = ColumnsOf(kind, protocol);
   const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind, protocol)) : metric_;
   TextTable table;
-  std::vector<std::string> head = {std::string(word), "validation " + metric};
+  std::vector<std::string> head = {std::string(KindWord(kind)), "validation " + metric};
   for (const std::string& column : columns) head.push_back("test " + column);
   head.insert(head.end(), {"loss", "seconds", "examples/s"});
   table.Add(head);
@@ -246,10 +250,11 @@ std::string Leaderboard::Table() const {
                                  data_.synthetic && data_.name.find("synthetic") == std::string::npos ? " (synthetic)" : "",
                                  data_.ratings, data_.users, data_.movies, data_.split, data_.split_checksum);
   if (data_.synthetic) text += "This data is synthetic: made up by a program, it says nothing of real people or movies.\n";
-  for (const auto& [kind, word] : kKinds) {
+  for (const auto& one : kKinds) {
+    const ModelConfig::Kind kind = one.first;
     const bool any =
-        std::any_of(trials_.begin(), trials_.end(), [k = kind](const auto& trial) { return trial.config.model.kind == k; });
-    if (any) text += fmt::format("\n{}", TableOf(kind, word));
+        std::any_of(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
+    if (any) text += fmt::format("\n{}", TableOf(kind));
   }
   for (const Coordinator::TrialView& trial : trials_) {
     if (trial.trial.status == TrialStatus::kFailed) {

@@ -39,7 +39,7 @@ class Leaderboard {
  private:
   std::string MetricOf(const TrialConfig& config) const;
   bool Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const;
-  std::string TableOf(ModelConfig::Kind kind, std::string_view word) const;
+  std::string TableOf(ModelConfig::Kind kind) const;
 
   Data data_;
   std::vector<Baseline> baselines_;
