@@ -346,6 +346,7 @@ TEST(CoordinatorTest, ScoreBinsOfAllChunksGiveOneAuc) {
     }
     EXPECT_TRUE(evaluate(work.getEvaluate(), {5, 7 + work.getEvaluate().getChunk(), 65535}).envelope().getBody().isOk());
   }
+  worker.WorkToTheEnd();
   EXPECT_DOUBLE_EQ(harness.Trial().trial.result.validation.at("auc"), 0.5);
 }
 
