@@ -111,9 +111,9 @@ struct RetrievalHeadConfig {
 struct RatingHeadConfig {
   double weight = 1.0;
   int projection = 0;
-  bool dot = false;         // adds the product of the two vectors
+  bool dot = false;              // adds the product of the two vectors
   std::vector<int> layers = {};  // over both vectors, with a last one of width 1; left out if there are none and `dot` is on
-  bool bias = false;        // adds mean + user bias + item bias
+  bool bias = false;             // adds mean + user bias + item bias
   double dropout = 0.0;
 };
 
@@ -186,8 +186,8 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml);
 // The YAML form with every field, such that ParseTrialConfig gives back an equal one.
 std::string ToYaml(const TrialConfig& config);
 
-// The metric by which trials are ranked where a sweep names none: "top_100" of two_tower and joint, "hr_10" under a chronological
-// protocol; "rmse" of ranking and dcn, "auc" under the binarized protocol; "ndcg_10" of listwise.
+// The metric by which trials are ranked where a sweep names none: "top_100" of two_tower and joint, "hr_10" under a
+// chronological protocol; "rmse" of ranking and dcn, "auc" under the binarized protocol; "ndcg_10" of listwise.
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol);
 
 // Whether larger is better, by the metric's name: true for top_K, auc, ndcg_K, hr_K; false for rmse, mae, loss, log_loss.

@@ -15,8 +15,8 @@ namespace marquee {
 // Equal labels stand in the order in which they are given. `gradients` is as long as the list, and is overwritten.
 double ListMle(absl::Span<const float> scores, absl::Span<const float> labels, absl::Span<float> gradients);
 
-// The cross-entropy of the scores' softmax against the labels' softmax (ListNet with top-one probabilities: Cao et al., "Learning
-// to rank: from pairwise approach to listwise approach", ICML 2007).
+// The cross-entropy of the scores' softmax against the labels' softmax (ListNet with top-one probabilities: Cao et al.,
+// "Learning to rank: from pairwise approach to listwise approach", ICML 2007).
 double ListSoftmax(absl::Span<const float> scores, absl::Span<const float> labels, absl::Span<float> gradients);
 
 }  // namespace marquee

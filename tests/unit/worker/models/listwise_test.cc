@@ -67,7 +67,8 @@ TEST(ListLoss, SoftmaxIsTheCrossEntropyOfTopOneProbabilities) {
 TEST(ListLoss, FarApartScoresStayFinite) {
   for (const Loss& loss : {Loss(ListMle), Loss(ListSoftmax)}) {
     std::vector<float> gradients(3);
-    const double value = loss(std::vector<float>{3000.0F, -3000.0F, 0.0F}, std::vector<float>{1, 5, 3}, absl::MakeSpan(gradients));
+    const double value =
+        loss(std::vector<float>{3000.0F, -3000.0F, 0.0F}, std::vector<float>{1, 5, 3}, absl::MakeSpan(gradients));
     EXPECT_TRUE(std::isfinite(value));
     EXPECT_GT(value, 1000);
     for (const float g : gradients) EXPECT_TRUE(std::isfinite(g));
