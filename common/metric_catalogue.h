@@ -100,7 +100,8 @@ inline constexpr GaugeInfo kView{"marquee_view_number", "", kEveryProgram, "Numb
 // Server.
 inline constexpr CounterInfo kRows{"marquee_rows_total", "rows", kServer, "Rows pulled from and pushed to this server.",
                                    kPullOrPush};
-inline constexpr CounterInfo kRowsCreated{"marquee_rows_created_total", "rows", kServer, "Rows that a first push made."};
+inline constexpr CounterInfo kRowsCreated{"marquee_rows_created_total", "rows", kServer,
+                                          "Rows that a first push or a kept model made."};
 inline constexpr CounterInfo kDuplicates{"marquee_duplicates_dropped_total", "pushes", kServer,
                                          "Pushes acknowledged again without being applied again."};
 inline constexpr GaugeInfo kTableRows{"marquee_table_rows", "rows", kServer, "Rows of a table in a shard.", kShard, kTable};
@@ -154,7 +155,7 @@ inline constexpr GaugeInfo kTrials{"marquee_trials",
                                    "trials",
                                    kScheduler,
                                    "Trials of the sweep by status.",
-                                   {"status", "pending|running|finished|failed", ""}};
+                                   {"status", "pending|running|finished|stopped|failed", ""}};
 inline constexpr CounterInfo kSessionsOpened{"marquee_sessions_opened_total", "sessions", kScheduler,
                                              "Sessions given to workers."};
 inline constexpr CounterInfo kSessionsClosed{"marquee_sessions_closed_total", "sessions", kScheduler,

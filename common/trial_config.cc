@@ -416,16 +416,27 @@ std::string KindYaml(const ModelConfig& model) {
 
 std::string ToYaml(const ModelConfig& model) {
   return fmt::format(
-      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n",
+      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n{}",
       WordOf(ModelKinds(), model.kind), model.dim, KindYaml(model), ToYaml(model.optimizer), ToYaml(model.dense_optimizer),
-      model.epochs, model.batch_size);
+      model.epochs, model.batch_size,
+      model.start_from.empty() ? "" : fmt::format("  start_from: {}\n", QuotedYaml(model.start_from)));
+}
+
+// Nothing where all is at its default.
+std::string ToYaml(const ValidationConfig& validation) {
+  if (validation == ValidationConfig{}) return "";
+  return fmt::format("validation: {{every: {}, patience: {}, min_delta: {}}}\n", validation.every, validation.patience,
+                     validation.min_delta);
 }
 
 }  // namespace
 
 void CheckTrialName(ConfigSection& section, std::string_view key, std::string_view name) {
-  const bool good = !name.empty() && name.size() <= kMaxNameLength && std::all_of(name.begin(), name.end(), IsNameCharacter);
-  if (!good) section.Refuse(key, fmt::format("must be 1 to {} letters, digits, and any of '._-=+,'", kMaxNameLength));
+  const bool good = !name.empty() && name.size() <= kMaxNameLength && name[0] != '.' &&
+                    std::all_of(name.begin(), name.end(), IsNameCharacter);
+  if (good) return;
+  section.Refuse(key,
+                 fmt::format("must be 1 to {} letters, digits, and any of '._-=+,', with no dot in front", kMaxNameLength));
 }
 
 SplitConfig SplitConfig::Of(Protocol protocol) {
@@ -456,6 +467,13 @@ void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view seed_
   section.Finish();
 }
 
+void ReadValidation(ConfigSection section, ValidationConfig* validation) {
+  section.Read("every", &validation->every, 0, kMaxEpochs);
+  section.Read("patience", &validation->patience, 0, kMaxEpochs);
+  section.Read("min_delta", &validation->min_delta, 0.0, kMaxNumber);
+  section.Finish();
+}
+
 void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency) {
   section.Read("mode", &consistency->mode, ConsistencyModes());
   section.Read("staleness", &consistency->staleness, 0, kMaxStaleness);
@@ -475,6 +493,7 @@ void ReadModel(ConfigSection section, ModelConfig* model) {
   ReadOptimizer(section.Section("dense_optimizer"), &model->dense_optimizer);
   section.Read("epochs", &model->epochs, 1, kMaxEpochs);
   section.Read("batch_size", &model->batch_size, 1, kMaxBatch);
+  section.Read("start_from", &model->start_from);
   section.Finish();
 }
 
@@ -486,9 +505,11 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml) {
   root.Require("name", "the trial's name");
   root.Read("name", &config.name);
   CheckTrialName(root, "name", config.name);
+  root.Read("repeats", &config.repeats);
   root.Read("seed", &config.seed, uint64_t{0});
   ReadSplit(root.Section("data"), &config.split);
   ReadConsistency(root.Section("consistency"), &config.consistency);
+  ReadValidation(root.Section("validation"), &config.validation);
   root.Require("model", "what to train");
   ReadModel(root.Section("model"), &config.model);
   CheckLossFits(root.Section("model").Section("loss"), config);
@@ -498,9 +519,10 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml) {
 }
 
 std::string ToYaml(const TrialConfig& config) {
-  return fmt::format("name: {}\nseed: {}\ndata: {}\nconsistency: {{mode: {}, staleness: {}}}\n{}", QuotedYaml(config.name),
-                     config.seed, ToYaml(config.split), WordOf(ConsistencyModes(), config.consistency.mode),
-                     config.consistency.staleness, ToYaml(config.model));
+  return fmt::format("name: {}\n{}seed: {}\ndata: {}\nconsistency: {{mode: {}, staleness: {}}}\n{}{}", QuotedYaml(config.name),
+                     config.repeats.empty() ? "" : fmt::format("repeats: {}\n", QuotedYaml(config.repeats)), config.seed,
+                     ToYaml(config.split), WordOf(ConsistencyModes(), config.consistency.mode), config.consistency.staleness,
+                     ToYaml(config.validation), ToYaml(config.model));
 }
 
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {

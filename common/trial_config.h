@@ -140,6 +140,7 @@ struct ModelConfig {
   OptimizerConfig dense_optimizer;  // of dense layers; the default is `optimizer`
   int epochs = 3;
   int batch_size = 8192;
+  std::string start_from;  // folder of a kept model whose rows tables of the same name begin with; empty: none
 };
 
 struct ConsistencyConfig {
@@ -172,11 +173,22 @@ struct SplitConfig {
   bool operator==(const SplitConfig&) const = default;
 };
 
+// What is looked at on validation while a trial trains.
+struct ValidationConfig {
+  int every = 0;           // epochs between two validations; 0: only after the last
+  int patience = 0;        // ends the training after so many validations without a better one; 0: off
+  double min_delta = 0.0;  // by how much one must be better
+
+  bool operator==(const ValidationConfig&) const = default;
+};
+
 struct TrialConfig {
   std::string name;
-  uint64_t seed = 1;  // of initial values, order and dropout
+  std::string repeats;  // the trial of which this is the same configuration with another seed; empty: none
+  uint64_t seed = 1;    // of initial values, order and dropout
   SplitConfig split;
   ConsistencyConfig consistency;
+  ValidationConfig validation;
   ModelConfig model;
 };
 

@@ -12,9 +12,10 @@ namespace marquee {
 void ReadModel(ConfigSection section, ModelConfig* model);
 // A trial's `data` section has the split's seed under another word than a sweep's `split` section.
 void ReadSplit(ConfigSection section, SplitConfig* split, std::string_view seed_key = "split_seed");
+void ReadValidation(ConfigSection section, ValidationConfig* validation);
 void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency);
 
-// Refuses the value of `key` unless it may be a trial's name: 1 to 200 letters, digits, and any of "._-=+,".
+// Refuses the value of `key` unless it may be a trial's name: 1 to 200 letters, digits, and any of "._-=+,", no dot in front.
 void CheckTrialName(ConfigSection& section, std::string_view key, std::string_view name);
 
 }  // namespace marquee

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <string>
@@ -13,22 +14,26 @@
 namespace marquee {
 namespace {
 
-// "push.sections[2].ids"
-std::string FieldName(std::string_view request, size_t section, std::string_view field) {
-  return fmt::format("{}.sections[{}].{}", request, section, field);
+// Whether all exponents are below that of NaN and infinity; no early exit, so that it vectorizes.
+bool AllFinite(const float* values, size_t count) {
+  constexpr uint32_t kExponent = 0x7f800000U;
+  uint32_t found = 0;
+  for (size_t i = 0; i < count; ++i) found |= (std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent ? 1U : 0U;
+  return found == 0;
 }
 
-// The checks that pulls and pushes share, section after section.
+// The checks that requests with lists of rows share, section after section.
 class SectionChecker {
  public:
-  SectionChecker(std::string_view request, const RequestContext& context, std::vector<uint32_t>* rows_of_partition)
-      : request_(request), context_(context), rows_of_partition_(*rows_of_partition) {
+  SectionChecker(const RequestContext& context, std::vector<uint32_t>* rows_of_partition)
+      : context_(context), rows_of_partition_(*rows_of_partition) {
     rows_of_partition_.assign(context.ownership.view().partitions(), 0);
   }
 
+  // `name` is what errors call the section: "push.sections[2]".
   template <typename Section>
-  MaybeRefusal Check(Section section, size_t index, TableStore** table, absl::Span<const Id>* ids) {
-    index_ = index;
+  MaybeRefusal Check(Section section, std::string name, TableStore** table, absl::Span<const Id>* ids) {
+    name_ = std::move(name);
     *table = context_.tables.Find(section.getTable());
     if (*table == nullptr) return Wrong(ErrorCode::UNKNOWN_TABLE, "table", fmt::format("no table {}", section.getTable()));
     if (section.getDim() != (*table)->dim()) {
@@ -47,17 +52,31 @@ class SectionChecker {
 
   template <typename T>
   MaybeRefusal Bulk(capnp::Data::Reader data, uint64_t count, std::string_view field, const T** values) const {
-    const absl::StatusOr<const T*> checked = PackedValues<T>(data, count, FieldName(request_, index_, field));
+    const absl::StatusOr<const T*> checked = PackedValues<T>(data, count, FieldName(field));
     if (!checked.ok()) return Wrong(ErrorCode::MALFORMED, field, std::string(checked.status().message()));
     *values = *checked;
     return std::nullopt;
   }
 
   Refusal Wrong(ErrorCode code, std::string_view field, std::string message) const {
-    return Refusal{code, FieldName(request_, index_, field), std::move(message)};
+    return Refusal{code, FieldName(field), std::move(message)};
+  }
+
+  // The values that belong to the ids, count x dim of them.
+  template <typename Section>
+  MaybeRefusal Values(Section section, capnp::Data::Reader data, std::string_view field, const float** values) const {
+    if (section.getType() != wire::ElementType::FLOAT32) {
+      return Wrong(ErrorCode::MALFORMED, "type", fmt::format("{}; must be float32", static_cast<uint32_t>(section.getType())));
+    }
+    const uint64_t count = uint64_t{section.getCount()} * section.getDim();
+    if (MaybeRefusal refusal = Bulk<float>(data, count, field, values)) return refusal;
+    if (AllFinite(*values, count)) return std::nullopt;
+    return Wrong(ErrorCode::NOT_FINITE, field, "has a NaN or an infinity");
   }
 
  private:
+  std::string FieldName(std::string_view field) const { return fmt::format("{}.{}", name_, field); }
+
   MaybeRefusal CheckPartitions(absl::Span<const Id> ids) {
     const std::vector<uint64_t>& oldest_view = context_.ownership.oldest_view();
     const uint32_t bits = context_.ownership.view().partition_bits();
@@ -73,20 +92,11 @@ class SectionChecker {
                              context_.message_view, context_.ownership.view().number));
   }
 
-  std::string_view request_;
   const RequestContext& context_;
   std::vector<uint32_t>& rows_of_partition_;
-  size_t index_ = 0;
+  std::string name_;
   uint64_t rows_ = 0;
 };
-
-// Whether all exponents are below that of NaN and infinity; no early exit, so that it vectorizes.
-bool AllFinite(const float* values, size_t count) {
-  constexpr uint32_t kExponent = 0x7f800000U;
-  uint32_t found = 0;
-  for (size_t i = 0; i < count; ++i) found |= (std::bit_cast<uint32_t>(values[i]) & kExponent) == kExponent ? 1U : 0U;
-  return found == 0;
-}
 
 }  // namespace
 
@@ -100,11 +110,12 @@ MaybeRefusal CheckViewReached(const RequestContext& context) {
 
 MaybeRefusal PullRequest::Check(wire::Pull::Reader pull, const RequestContext& context) {
   if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
-  SectionChecker checker("pull", context, &rows_of_partition);
+  SectionChecker checker(context, &rows_of_partition);
   for (size_t i = 0; i < pull.getSections().size(); ++i) {
     TableStore* table = nullptr;
     absl::Span<const Id> ids;
-    if (MaybeRefusal refusal = checker.Check(pull.getSections()[static_cast<uint32_t>(i)], i, &table, &ids)) return refusal;
+    const auto section = pull.getSections()[static_cast<uint32_t>(i)];
+    if (MaybeRefusal refusal = checker.Check(section, fmt::format("pull.sections[{}]", i), &table, &ids)) return refusal;
     reply_bytes += ids.size() * table->dim() * sizeof(float);
     if (reply_bytes > context.max_reply_bytes) {
       return checker.Wrong(ErrorCode::TOO_LARGE, "count", fmt::format("over {} bytes of rows", context.max_reply_bytes));
@@ -115,32 +126,57 @@ MaybeRefusal PullRequest::Check(wire::Pull::Reader pull, const RequestContext& c
 }
 
 MaybeRefusal PushRequest::Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context) {
-  SectionChecker checker("push", context, &rows_of_partition);
+  SectionChecker checker(context, &rows_of_partition);
   for (size_t i = 0; i < push.getSections().size(); ++i) {
     const auto section = push.getSections()[static_cast<uint32_t>(i)];
     TableStore* table = nullptr;
     absl::Span<const Id> ids;
-    if (MaybeRefusal refusal = checker.Check(section, i, &table, &ids)) return refusal;
+    if (MaybeRefusal refusal = checker.Check(section, fmt::format("push.sections[{}]", i), &table, &ids)) return refusal;
     if (table->definition().trial != trial) {
       return checker.Wrong(ErrorCode::CONFLICT, "table",
                            fmt::format("{} is of trial {}; the session is of trial {}", table->definition().name,
                                        table->definition().trial, trial));
     }
-    if (section.getType() != wire::ElementType::FLOAT32) {
-      return checker.Wrong(ErrorCode::MALFORMED, "type",
-                           fmt::format("{}; must be float32", static_cast<uint32_t>(section.getType())));
-    }
     const float rate = section.getLearningRate();
     if (!std::isfinite(rate)) return checker.Wrong(ErrorCode::NOT_FINITE, "learningRate", fmt::format("{}", rate));
     if (rate < 0) return checker.Wrong(ErrorCode::MALFORMED, "learningRate", fmt::format("{}; must be at least 0", rate));
     const float* gradients = nullptr;
-    const uint64_t values = uint64_t{section.getCount()} * section.getDim();
-    if (MaybeRefusal refusal = checker.Bulk<float>(section.getGradients(), values, "gradients", &gradients)) return refusal;
-    if (!AllFinite(gradients, values)) {
-      return checker.Wrong(ErrorCode::NOT_FINITE, "gradients", "has a NaN or an infinity");
-    }
+    if (MaybeRefusal refusal = checker.Values(section, section.getGradients(), "gradients", &gradients)) return refusal;
     sections.push_back({.table = table, .ids = ids, .gradients = gradients, .learning_rate = rate});
   }
+  return std::nullopt;
+}
+
+MaybeRefusal LoadRequest::Check(wire::LoadRows::Reader load, const RequestContext& context) {
+  if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
+  std::vector<uint32_t> rows_of_partition;
+  SectionChecker checker(context, &rows_of_partition);
+  if (MaybeRefusal refusal = checker.Check(load, "loadRows", &table, &ids)) return refusal;
+  return checker.Values(load, load.getWeights(), "weights", &weights);
+}
+
+MaybeRefusal ScanRequest::Check(wire::ScanTable::Reader scan, const RequestContext& context) {
+  if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
+  table = context.tables.Find(scan.getTable());
+  if (table == nullptr) {
+    return Refusal{ErrorCode::UNKNOWN_TABLE, "scanTable.table", fmt::format("no table {}", scan.getTable())};
+  }
+  const uint32_t partitions = context.ownership.view().partitions();
+  if (scan.getEnd() > partitions || scan.getPartition() > scan.getEnd()) {
+    return Refusal{ErrorCode::MALFORMED, "scanTable.end",
+                   fmt::format("partitions {} to {} of {}", scan.getPartition(), scan.getEnd(), partitions)};
+  }
+  if (scan.getLimit() == 0) return Refusal{ErrorCode::MALFORMED, "scanTable.limit", "0; must be at least 1"};
+  const std::vector<uint64_t>& oldest_view = context.ownership.oldest_view();
+  for (PartitionNumber p = scan.getPartition(); p < scan.getEnd(); ++p) {
+    if (oldest_view[p] == Ownership::kNotOwned || context.message_view >= oldest_view[p]) continue;
+    return Refusal{ErrorCode::STALE_VIEW, "scanTable.partition",
+                   fmt::format("view {} does not know who owns partition {} since", context.message_view, p)};
+  }
+  begin = {.partition = scan.getPartition(), .slot = scan.getSlot()};
+  end = scan.getEnd();
+  const uint64_t row_bytes = sizeof(Id) + uint64_t{table->dim()} * sizeof(float);
+  limit = std::min({uint64_t{scan.getLimit()}, context.max_rows, std::max<uint64_t>(1, context.max_reply_bytes / row_bytes)});
   return std::nullopt;
 }
 

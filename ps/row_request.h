@@ -1,7 +1,8 @@
 #ifndef MARQUEE_PS_ROW_REQUEST_H_
 #define MARQUEE_PS_ROW_REQUEST_H_
 
-// Pulls and pushes, checked in full before anything is done about them. A checked request points into its message.
+// Pulls, pushes, loads and scans, checked in full before anything is done about them. A checked request points into its
+// message.
 //
 // Reading a message may throw kj::Exception where it is malformed: callers are inside Guarded (common/message.h).
 
@@ -50,6 +51,24 @@ struct PushRequest {
 
   // `trial` is that of the push's session.
   MaybeRefusal Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context);
+};
+
+struct LoadRequest {
+  TableStore* table = nullptr;
+  absl::Span<const Id> ids;
+  const float* weights = nullptr;
+
+  MaybeRefusal Check(wire::LoadRows::Reader load, const RequestContext& context);
+};
+
+// Partitions that are another shard's have no rows here; those that were others' since the message's view are refused.
+struct ScanRequest {
+  const TableStore* table = nullptr;
+  TableStore::Cursor begin;
+  PartitionNumber end = 0;
+  uint64_t limit = 1;  // rows, within what one reply may hold
+
+  MaybeRefusal Check(wire::ScanTable::Reader scan, const RequestContext& context);
 };
 
 // A request's view must not be newer than the shard's, and there must be one.

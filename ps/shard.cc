@@ -63,6 +63,8 @@ class Shard::Impl {
   OutgoingMessagePtr HandleDropTables(const Message& message);
   OutgoingMessagePtr HandleDescribeTables(const Message& message);
   OutgoingMessagePtr HandleGetStatistics(const Message& message);
+  OutgoingMessagePtr HandleScanTable(const Message& message);
+  OutgoingMessagePtr HandleLoadRows(const Message& message);
 
   OutgoingMessagePtr Reply(const Message& request, size_t expected_bytes = 0) const {
     return NewReply(self_, view_number(), request, expected_bytes);
@@ -112,6 +114,10 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
       return HandleDescribeTables(message);
     case wire::Envelope::Body::GET_STATISTICS:
       return HandleGetStatistics(message);
+    case wire::Envelope::Body::SCAN_TABLE:
+      return HandleScanTable(message);
+    case wire::Envelope::Body::LOAD_ROWS:
+      return HandleLoadRows(message);
     default:
       return Refuse(message, {ErrorCode::WRONG_TYPE, "body", fmt::format("{} is not for a shard", BodyName(body.which()))});
   }
@@ -239,6 +245,53 @@ OutgoingMessagePtr Shard::Impl::ReplyPushed(const Message& message, uint64_t seq
   pushed.setSequence(sequence);
   pushed.setDuplicate(duplicate);
   return reply;
+}
+
+// ---------------------------------------------------------------------------------------------------- whole tables
+
+OutgoingMessagePtr Shard::Impl::HandleScanTable(const Message& message) {
+  ScanRequest request;
+  if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getScanTable(), ContextOf(message))) {
+    return Refuse(message, *refusal);
+  }
+  const TableStore& table = *request.table;
+  uint64_t rows = 0;
+  const TableStore::Cursor next = table.Ahead(request.begin, request.end, request.limit, &rows);
+  const size_t id_bytes = rows * sizeof(Id);
+  const size_t weight_bytes = rows * table.dim() * sizeof(float);
+  OutgoingMessagePtr reply =
+      Reply(message, kBytesPerSection + OutgoingMessage::BytesInPlace(id_bytes) + OutgoingMessage::BytesInPlace(weight_bytes));
+  auto scanned = reply->envelope().getBody().initScannedRows();
+  scanned.setTable(table.definition().number);
+  scanned.setDim(table.dim());
+  scanned.setCount(static_cast<uint32_t>(rows));
+  scanned.setType(wire::ElementType::FLOAT32);
+  scanned.setPartition(next.partition);
+  scanned.setSlot(next.slot);
+  std::byte* const ids = reply->PlaceBulk(
+      id_bytes, [&](uint32_t bytes) { return scanned.initIds(bytes); },
+      [&](capnp::Orphan<capnp::Data> orphan) { scanned.adoptIds(kj::mv(orphan)); });
+  std::byte* const weights = reply->PlaceBulk(
+      weight_bytes, [&](uint32_t bytes) { return scanned.initWeights(bytes); },
+      [&](capnp::Orphan<capnp::Data> orphan) { scanned.adoptWeights(kj::mv(orphan)); });
+  table.Copy(request.begin, next, reinterpret_cast<Id*>(ids), reinterpret_cast<float*>(weights));
+  return reply;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleLoadRows(const Message& message) {
+  LoadRequest request;
+  if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getLoadRows(), ContextOf(message))) {
+    return Refuse(message, *refusal);
+  }
+  const absl::Span<const Id> lists[] = {request.ids};
+  if (!request.table->FitsBudget(lists, {})) {
+    return Refuse(message, {ErrorCode::MEMORY_FULL, "loadRows.ids",
+                            fmt::format("{} uses {} of {} bytes on this shard: no room for the new rows",
+                                        request.table->definition().name, request.table->bytes(),
+                                        request.table->definition().memory_budget_bytes)});
+  }
+  counters_.rows_created += request.table->Load(request.ids, request.weights);
+  return OkOr(message, std::nullopt);
 }
 
 // ------------------------------------------------------------------------------------------- views, tables, statistics

@@ -94,6 +94,41 @@ uint64_t TableStore::Apply(absl::Span<const Id> ids, const float* gradients, flo
   return created;
 }
 
+uint64_t TableStore::Load(absl::Span<const Id> ids, const float* weights) {
+  uint64_t created = 0;
+  LookUp(ids, sizeof(Id), [&](size_t i, const Lookup& lookup) {
+    if (partitions_[lookup.partition].Find(lookup.mixed, ids[i])) return;
+    const Row row = Create(lookup, ids[i]);
+    CopyRow(weights + i * dim(), dim(), row.weights());
+    ++created;
+  });
+  return created;
+}
+
+TableStore::Cursor TableStore::Ahead(Cursor from, PartitionNumber end, uint64_t limit, uint64_t* rows) const {
+  *rows = 0;
+  for (Cursor at = from; at.partition < end; at = {.partition = at.partition + 1, .slot = 0}) {
+    const uint64_t there = partitions_[at.partition].rows();
+    if (at.slot >= there) continue;
+    const uint64_t taken = std::min(there - at.slot, limit - *rows);
+    *rows += taken;
+    if (at.slot + taken < there) return {.partition = at.partition, .slot = at.slot + taken};
+  }
+  return {.partition = end, .slot = 0};
+}
+
+void TableStore::Copy(Cursor from, Cursor to, Id* ids, float* weights) const {
+  for (Cursor at = from; at.partition <= to.partition && at != to; at = {.partition = at.partition + 1, .slot = 0}) {
+    const uint64_t end = at.partition == to.partition ? to.slot : partitions_[at.partition].rows();
+    for (uint64_t slot = at.slot; slot < end; ++slot) {
+      const Row row = partitions_[at.partition].RowAt(slot);
+      *ids++ = row.id();
+      CopyRow(row.weights(), dim(), weights);
+      weights += dim();
+    }
+  }
+}
+
 Row TableStore::Create(const Lookup& lookup, Id id) {
   const Row row = partitions_[lookup.partition].Insert(lookup.mixed, id);
   initial_values_.Fill(id, absl::MakeSpan(row.weights(), dim()));

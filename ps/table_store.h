@@ -41,6 +41,22 @@ class TableStore {
   // Whether the memory budget holds after Apply of all these lists. Exact; looks the ids up only when the budget is near.
   bool FitsBudget(absl::Span<const absl::Span<const Id>> lists, absl::Span<const uint8_t> skip) const;
 
+  // Creates the row of each id, in order, with its weights (ids.size() x dim). Rows that are there already stay as they are.
+  // Returns how many were created.
+  uint64_t Load(absl::Span<const Id> ids, const float* weights);
+
+  // Where a walk over the rows goes on. Rows lie in the order of partition and slot.
+  struct Cursor {
+    PartitionNumber partition = 0;
+    uint64_t slot = 0;
+    bool operator==(const Cursor&) const = default;
+  };
+  // Where a walk ends that begins at a cursor and goes over at most `limit` rows of the partitions before `end`; {end, 0} if no
+  // row lies further on. `rows` receives how many lie between.
+  Cursor Ahead(Cursor from, PartitionNumber end, uint64_t limit, uint64_t* rows) const;
+  // Copies ids and weights of the rows between the two.
+  void Copy(Cursor from, Cursor to, Id* ids, float* weights) const;
+
   // Forgets the rows of a partition.
   void ClearPartition(PartitionNumber partition) { partitions_[partition].Clear(); }
 

@@ -55,6 +55,11 @@ struct Envelope {
     clocks @33 :Clocks;                              # also sent unsolicited, when the slowest clock moves
     evaluated @34 :Evaluated;                        # ok
     trialFailed @35 :TrialFailed;                    # ok
+
+    # to a shard, of whole tables
+    scanTable @36 :ScanTable;                        # scannedRows
+    scannedRows @37 :ScannedRows;
+    loadRows @38 :LoadRows;                          # ok
   }
 }
 
@@ -199,6 +204,39 @@ struct DropTables {
 
 struct Tables {
   definitions @0 :List(TableDefinition);
+}
+
+# A walk over the rows of a table that a shard holds, in the order of partition and slot. Slots are numbered as rows are inserted,
+# and rows never move: a row that is there when a walk begins is met exactly once, a new one lies ahead of the walk in its
+# partition. Nothing is kept between two requests: each says where to go on.
+struct ScanTable {
+  table @0 :UInt32;
+  partition @1 :UInt32;    # where to begin
+  slot @2 :UInt64;
+  end @3 :UInt32;          # the walk ends before this partition
+  limit @4 :UInt32;        # rows at most, 1 or more; the shard may bring fewer
+}
+
+struct ScannedRows {
+  table @0 :UInt32;
+  dim @1 :UInt32;
+  count @2 :UInt32;
+  type @3 :ElementType;
+  ids @4 :Data;            # count x UInt64
+  weights @5 :Data;        # count x dim
+  partition @6 :UInt32;    # where to go on; `end` of the request when there are no more
+  slot @7 :UInt64;
+}
+
+# Rows that begin with these weights and fresh optimizer state. One that is there already is left as it is, so that a late copy
+# of the request changes nothing that was trained since.
+struct LoadRows {
+  table @0 :UInt32;
+  dim @1 :UInt32;
+  count @2 :UInt32;
+  type @3 :ElementType;
+  ids @4 :Data;            # count x UInt64, each at most once, of partitions that the shard owns
+  weights @5 :Data;        # count x dim
 }
 
 struct Statistics {

@@ -13,7 +13,10 @@ constexpr char kTwoTower[] = R"(name: retrieval-1
 seed: 7
 data: {protocol: random, test: 0.3, validation: 0.1, split_seed: 9}
 consistency: {mode: bounded, staleness: 4}
+repeats: retrieval
+validation: {every: 2, patience: 3, min_delta: 0.001}
 model:
+  start_from: /kept/models/retrieval-0
   kind: two_tower
   dim: 64
   query: {features: [user_id, {name: user_age, kind: number}], layers: [48, 16], dropout: 0.25, normalize: true}
@@ -84,6 +87,9 @@ TEST(TrialConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->split.seed, 9U);
   EXPECT_EQ(config->consistency.mode, ConsistencyConfig::Mode::kBounded);
   EXPECT_EQ(config->consistency.staleness, 4);
+  EXPECT_EQ(config->repeats, "retrieval");
+  EXPECT_EQ(config->validation, (ValidationConfig{.every = 2, .patience = 3, .min_delta = 0.001}));
+  EXPECT_EQ(config->model.start_from, "/kept/models/retrieval-0");
   const ModelConfig& model = config->model;
   EXPECT_THAT(model.query.layers, ElementsAre(48, 16));
   EXPECT_TRUE(model.query.normalize);
@@ -130,7 +136,7 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
     const char* error;
   };
   for (const Case& wrong : {
-           Case{"dim: 64", "dim: 0", "trial:7: key 'model.dim': value '0'"},
+           Case{"dim: 64", "dim: 0", "trial:10: key 'model.dim': value '0'"},
            Case{"kind: two_tower", "kind: two_towers", "'two_tower', 'ranking', 'dcn', 'joint' or 'listwise'"},
            Case{"learning_rate: 0.03", "learning_rate: 0", "model.optimizer.learning_rate"},
            Case{"learning_rate: 0.03", "learning_rat: 0.03", "did you mean 'learning_rate'"},
