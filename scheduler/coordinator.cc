@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "common/id.h"
 #include "scheduler/coordinator_context.h"
+#include "scheduler/metric_goal.h"
+#include "scheduler/model_store.h"
 #include "scheduler/shard_setup.h"
 #include "scheduler/trial_run.h"
 
@@ -24,17 +27,29 @@ std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}
 // Bodies that answer: they are never answered, or two of us could go on for ever.
 bool IsReply(Body::Which which) {
   return which == Body::OK || which == Body::ERROR || which == Body::TABLES || which == Body::STATISTICS ||
-         which == Body::ROWS || which == Body::PUSHED;
+         which == Body::ROWS || which == Body::PUSHED || which == Body::SCANNED_ROWS;
+}
+
+// Where a text differs from another for the first time: the rest of its line from the word that does.
+std::string FirstDifference(const std::string& text, const std::string& other) {
+  const auto [here, there] = std::mismatch(text.begin(), text.end(), other.begin(), other.end());
+  const auto differs = static_cast<size_t>(here - text.begin());
+  const size_t before = differs == 0 ? std::string::npos : text.find_last_of(",{\n", differs - 1);
+  const size_t begin = before == std::string::npos ? 0 : text.find_first_not_of(" ", before + 1);
+  if (begin == std::string::npos) return "nothing more";
+  return fmt::format("'{}'", text.substr(begin, text.find_first_of(",}\n", differs) - begin));
 }
 
 }  // namespace
 
 class Coordinator::Impl {
  public:
-  Impl(Identity self, CoordinatorOptions options, StateStore& store)
+  Impl(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models)
       : context_{.self = self,
                  .options = options,
                  .store = store,
+                 .models = models,
+                 .asha = std::nullopt,
                  .numbers = {},
                  .members =
                      Membership({.servers = options.servers, .lease = options.lease, .data_checksum = options.data_checksum}),
@@ -42,7 +57,9 @@ class Coordinator::Impl {
                  .view = {},
                  .counters = {},
                  .status = absl::OkStatus()},
-        setup_(context_) {}
+        setup_(context_) {
+    if (options.asha.has_value()) context_.asha.emplace(*options.asha);
+  }
 
   absl::Status Start(const std::vector<TrialConfig>& trials);
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
@@ -66,6 +83,11 @@ class Coordinator::Impl {
   };
 
   absl::Status AddTrial(const TrialConfig& config, const std::map<std::string, StateStore::Trial>& stored);
+  void RebuildRungs(const Trial& trial);
+  absl::Status ForgetUnfinishedModels(const std::vector<StateStore::Trial>& stored);
+  std::optional<double> ScoreOf(const Trial& trial) const;
+  bool WantsModel(const TrialConfig& config, const std::map<std::string, double>& validation) const;
+  void RemoveWorseModels();
 
   MaybeRejection Handle(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
   MaybeRejection HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
@@ -82,6 +104,7 @@ class Coordinator::Impl {
   void Advance(absl::Time now, Outbox& outbox);
   void FinishRun(Trial& trial);
   void StartTrials(absl::Time now, Outbox& outbox);
+  bool MayStart(Trial& trial);
   void FillRanks(TrialRun& run, std::vector<std::string>& free, absl::Time now, Outbox& outbox);
   void FreeWorkers(const TrialRun& run);
   void SaveTrial(const StateStore::Trial& record) { context_.Keep(context_.store.SaveTrial(record)); }
@@ -89,7 +112,8 @@ class Coordinator::Impl {
   CoordinatorContext context_;
   ShardSetup setup_;
   std::vector<Trial> trials_;
-  std::set<uint64_t> done_sessions_;  // whose trial was finished: their workers are told `done`
+  std::map<std::string, size_t> by_name_;  // of trials_
+  std::set<uint64_t> done_sessions_;       // whose trial was finished: their workers are told `done`
 };
 
 // ------------------------------------------------------------------------------------------------------------ start
@@ -109,12 +133,37 @@ absl::Status Coordinator::Impl::Start(const std::vector<TrialConfig>& trials) {
   for (const TrialConfig& config : trials) {
     if (absl::Status status = AddTrial(config, by_name); !status.ok()) return status;
   }
+  for (const Trial& trial : trials_) RebuildRungs(trial);
+  if (absl::Status status = ForgetUnfinishedModels(*stored); !status.ok()) return status;
+  RemoveWorseModels();
+  return context_.status;
+}
+
+// What a trial that has ended left at the rungs, in the order in which trials stand in the sweep.
+void Coordinator::Impl::RebuildRungs(const Trial& trial) {
+  const auto last_epoch = static_cast<uint32_t>(trial.config.model.epochs);
+  if (!context_.asha.has_value() || !HasResult(trial.record.status) || !trial.config.repeats.empty()) return;
+  const MetricGoal goal = MetricGoal::Of(trial.config, context_.options.metric, context_.options.maximize);
+  for (const TrialResult::Validation& validation : trial.record.result.validations) {
+    const std::optional<double> score = goal.Score(validation.metrics);
+    if (!score.has_value() || !context_.asha->IsRung(validation.epoch, last_epoch)) continue;
+    context_.asha->Report(GroupOf(trial.config), validation.epoch, trial.config.name, *score);
+  }
+}
+
+// A model may have been written whole when the scheduler was killed, before its trial's result was saved.
+absl::Status Coordinator::Impl::ForgetUnfinishedModels(const std::vector<StateStore::Trial>& stored) {
+  if (context_.models == nullptr) return absl::OkStatus();
+  for (const StateStore::Trial& trial : stored) {
+    if (HasResult(trial.status) && trial.result.kept) continue;
+    if (absl::Status status = context_.models->Remove(trial.name); !status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 
 absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::map<std::string, StateStore::Trial>& stored) {
-  for (const Trial& trial : trials_) {
-    if (trial.config.name == config.name) return absl::InvalidArgumentError(fmt::format("trial '{}' twice", config.name));
+  if (!by_name_.emplace(config.name, trials_.size()).second) {
+    return absl::InvalidArgumentError(fmt::format("trial '{}' twice", config.name));
   }
   Trial trial;
   trial.config = config;
@@ -123,11 +172,15 @@ absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::m
   const auto before = stored.find(config.name);
   if (before == stored.end()) {
     SaveTrial(trial.record);
-  } else if (before->second.spec != trial.record.spec) {
-    return absl::FailedPreconditionError(fmt::format(
-        "trial '{}' was begun with another configuration; give it another name, or start anew in another folder", config.name));
-  } else if (before->second.status == TrialStatus::kFinished) {
+  } else if (!HasResult(before->second.status)) {
+    if (before->second.spec != trial.record.spec) SaveTrial(trial.record);
+  } else if (before->second.spec == trial.record.spec) {
     trial.record = before->second;
+  } else {
+    return absl::FailedPreconditionError(fmt::format(
+        "trial '{}' has ended with another configuration (then {}; now {}); give it another name, or start in another folder",
+        config.name, FirstDifference(before->second.spec, trial.record.spec),
+        FirstDifference(trial.record.spec, before->second.spec)));
   }
   trials_.push_back(std::move(trial));
   return context_.status;
@@ -345,13 +398,43 @@ void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
 // The result is saved before anybody hears of it.
 void Coordinator::Impl::FinishRun(Trial& trial) {
   const TrialRun& run = *trial.run;
-  trial.record.status = run.failed() ? TrialStatus::kFailed : TrialStatus::kFinished;
+  trial.record.status = run.failed() ? TrialStatus::kFailed : run.halted() ? TrialStatus::kStopped : TrialStatus::kFinished;
   trial.record.reason = run.failure();
   trial.record.result = run.Result();
   SaveTrial(trial.record);
   if (!run.failed()) done_sessions_.merge(run.sessions());
   FreeWorkers(run);
   trial.run = nullptr;
+  if (trial.record.result.kept) RemoveWorseModels();
+}
+
+std::optional<double> Coordinator::Impl::ScoreOf(const Trial& trial) const {
+  return MetricGoal::Of(trial.config, context_.options.metric, context_.options.maximize).Score(trial.record.result.validation);
+}
+
+bool Coordinator::Impl::WantsModel(const TrialConfig& config, const std::map<std::string, double>& validation) const {
+  if (context_.options.keep != KeepModels::kBest) return context_.options.keep == KeepModels::kAll;
+  const MetricGoal goal = MetricGoal::Of(config, context_.options.metric, context_.options.maximize);
+  return std::none_of(trials_.begin(), trials_.end(), [&](const Trial& trial) {
+    return trial.record.result.kept && GroupOf(trial.config) == GroupOf(config) && ScoreOf(trial) >= goal.Score(validation);
+  });
+}
+
+// Two trials may have come to their end side by side, each better than those before. Saved first: a model that no result speaks
+// of is removed at the next start.
+void Coordinator::Impl::RemoveWorseModels() {
+  if (context_.models == nullptr || context_.options.keep != KeepModels::kBest) return;
+  std::map<std::string, Trial*> best;  // by group
+  for (Trial& trial : trials_) {
+    if (!trial.record.result.kept) continue;
+    Trial*& kept = best[GroupOf(trial.config)];
+    Trial* worse = &trial;
+    if (kept == nullptr || ScoreOf(trial) > ScoreOf(*kept)) std::swap(kept, worse);
+    if (worse == nullptr) continue;
+    worse->record.result.kept = false;
+    SaveTrial(worse->record);
+    if (!context_.Keep(context_.models->Remove(worse->record.name))) return;
+  }
 }
 
 void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
@@ -360,15 +443,34 @@ void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
     if (trial.run != nullptr) FillRanks(*trial.run, free, now, outbox);
   }
   for (Trial& trial : trials_) {
-    if (trial.record.status != TrialStatus::kPending) continue;
-    if (free.size() < context_.options.workers_per_trial) return;
+    if (trial.record.status != TrialStatus::kPending || !MayStart(trial)) continue;
+    if (free.size() < context_.options.workers_per_trial) continue;
     ++context_.numbers.trial;
     if (!context_.SaveNumbers()) return;
     ++trial.attempts;
     trial.record.status = TrialStatus::kRunning;
-    trial.run = std::make_unique<TrialRun>(context_, trial.config, trial.record.spec, context_.numbers.trial, now);
+    trial.run = std::make_unique<TrialRun>(
+        context_, trial.config, trial.record.spec, context_.numbers.trial,
+        [this, &config = trial.config](const auto& validation) { return WantsModel(config, validation); }, now);
     FillRanks(*trial.run, free, now, outbox);
   }
+}
+
+// With successive halving a configuration's further seeds only run once its first one has come through, and end with it if it
+// is stopped.
+bool Coordinator::Impl::MayStart(Trial& trial) {
+  if (!context_.asha.has_value() || trial.config.repeats.empty()) return true;
+  const auto found = by_name_.find(trial.config.repeats);
+  if (found == by_name_.end()) return true;
+  const TrialStatus first = trials_[found->second].record.status;
+  if (first == TrialStatus::kStopped) {
+    trial.record.status = TrialStatus::kStopped;
+    trial.record.reason = fmt::format("'{}', which it repeats with another seed, was stopped", trial.config.repeats);
+    trial.record.result.stopped = "asha";
+    SaveTrial(trial.record);
+    return false;
+  }
+  return first == TrialStatus::kFinished || first == TrialStatus::kFailed;
 }
 
 void Coordinator::Impl::FillRanks(TrialRun& run, std::vector<std::string>& free, absl::Time now, Outbox& outbox) {
@@ -381,7 +483,7 @@ void Coordinator::Impl::FillRanks(TrialRun& run, std::vector<std::string>& free,
 
 bool Coordinator::Impl::done() const {
   return std::all_of(trials_.begin(), trials_.end(), [](const Trial& trial) {
-    return trial.record.status == TrialStatus::kFinished || trial.record.status == TrialStatus::kFailed;
+    return HasResult(trial.record.status) || trial.record.status == TrialStatus::kFailed;
   });
 }
 
@@ -421,6 +523,9 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
       case TrialStatus::kFailed:
         view.phase = "failed";
         break;
+      case TrialStatus::kStopped:
+        view.phase = "stopped";
+        break;
       case TrialStatus::kRunning:
         trial.run->FillView(now, &view);
         break;
@@ -432,8 +537,8 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 
 // ----------------------------------------------------------------------------------------------------------- facade
 
-Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store)
-    : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store)) {}
+Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models)
+    : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models)) {}
 Coordinator::~Coordinator() = default;
 absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }
 void Coordinator::OnMessage(const Message& message, absl::Time now, Outbox& outbox) { impl_->OnMessage(message, now, outbox); }

@@ -8,11 +8,13 @@
 // requests to a shard's endpoint are resent until they are answered). The `scheduler` program drives it; so does the simulator.
 // Not thread-safe.
 //
-// Life of a trial: pending -> tables proposed by its workers and created on all shards -> training (chunks leased, clocks kept)
-// -> barrier (each worker has nothing unacknowledged) -> validation -> test, read once -> tables dropped, sessions closed ->
-// finished. A worker that dies leaves its chunks to be leased again, from its last reported position, once all shards have
-// closed its session. A server that dies takes rows with it: running trials start anew in new sessions and tables when it is
-// back.
+// Life of a trial: pending -> tables proposed by its workers and created on all shards -> loading, if it starts from a kept
+// model
+// -> training (chunks leased, clocks kept) -> barrier (each worker has nothing unacknowledged) -> validation, and back to
+// training where more epochs are to come -> test, read once -> keeping, if its model may be the best -> tables dropped,
+// sessions closed -> finished. A trial that successive halving stops (scheduler/asha.h) goes from validation straight to its
+// end. A worker that dies leaves its chunks to be leased again, from its last reported position, once all shards have closed
+// its session. A server that dies takes rows with it: running trials start anew in new sessions and tables when it is back.
 
 #include <cstdint>
 #include <map>
@@ -26,20 +28,35 @@
 #include "common/message.h"
 #include "common/trial_config.h"
 #include "common/view.h"
+#include "scheduler/asha.h"
 
 namespace marquee {
 
+class ModelStore;  // scheduler/model_store.h
+
 struct TrialResult {
-  std::map<std::string, double> validation;
-  std::map<std::string, double> test;
-  std::vector<double> epoch_losses;  // mean training loss of each epoch
+  std::map<std::string, double> validation;  // after the last epoch
+  std::map<std::string, double> test;        // likewise; empty if it was stopped
+  std::vector<double> epoch_losses;          // mean training loss of each epoch
+  struct Validation {
+    uint32_t epoch = 0;  // after so many epochs
+    std::map<std::string, double> metrics;
+  };
+  std::vector<Validation> validations;  // all of them, the last one too
+  uint32_t epochs = 0;                  // trained to their end
+  std::string stopped;                  // why not all that were planned: "asha", "early_stopping"; empty: they were
+  bool kept = false;                    // its model is in the ModelStore
   double seconds = 0;
   double examples_per_second = 0;
   uint64_t examples = 0;           // trained and acknowledged, without the repeated ones
   uint64_t repeated_examples = 0;  // trained again after a worker's death (an upper bound)
 };
 
-enum class TrialStatus { kPending, kRunning, kFinished, kFailed };
+// kStopped: successive halving ended it. Its test metrics were never read.
+enum class TrialStatus { kPending, kRunning, kFinished, kFailed, kStopped };
+
+// Finished or stopped: its result stays, also when the sweep is resumed.
+inline bool HasResult(TrialStatus status) { return status == TrialStatus::kFinished || status == TrialStatus::kStopped; }
 
 // What survives the scheduler's death. Each call returns after the change is durable. Implemented over SQLite, and in memory.
 class StateStore {
@@ -67,6 +84,9 @@ class StateStore {
   virtual absl::Status SaveTrial(const Trial& trial) = 0;
 };
 
+// Which finished trials' models are kept: the best by validation metric of each kind of model, all, or none.
+enum class KeepModels { kBest, kAll, kNone };
+
 struct CoordinatorOptions {
   std::vector<std::string> servers;  // names of the servers that the cluster must have; the view is made when all are there
   uint32_t partitions = 64;          // a power of two
@@ -81,16 +101,21 @@ struct CoordinatorOptions {
   uint32_t chunk_batches = 4;        // batches in a training chunk
   uint64_t evaluation_chunk = 8192;  // examples in an evaluation chunk
   int max_attempts = 3;              // of a trial whose server was lost
+  std::string metric;                // of validation, by which trials are compared; empty: DefaultMetric of each one's kind
+  bool maximize = true;              // whether more of `metric` is better
+  std::optional<AshaOptions> asha;   // trials that are not among the best are stopped early
+  KeepModels keep = KeepModels::kNone;
 };
 
 class Coordinator {
  public:
-  // `store` must outlive the coordinator.
-  Coordinator(Identity self, CoordinatorOptions options, StateStore& store);
+  // The stores must outlive the coordinator. Without one for models none is kept, and trials that start from one fail.
+  Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models = nullptr);
   ~Coordinator();
 
-  // Loads the numbers and finished trials of the store, adds trials that it does not have (same name and another spec is an
-  // error), and counts unfinished ones as pending. Call once, first.
+  // Loads the numbers of the store and the results of the trials that it has, and adds those that it does not have. A trial
+  // without a result is pending, with whatever configuration it has now; one with a result and another configuration is an
+  // error. Trials of the store that are not among these stay there and count for nothing. Call once, first.
   absl::Status Start(const std::vector<TrialConfig>& trials);
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
@@ -100,7 +125,7 @@ class Coordinator {
   // A launcher saw the process of this name end: its member is dead at once, without waiting for its lease.
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
 
-  // Every trial has finished or failed, and its tables are dropped. Workers that ask for an assignment are told to shut down,
+  // Every trial has ended, and its tables are dropped. Workers that ask for an assignment are told to shut down,
   // and heartbeats of servers are answered with the error `cancelled`.
   bool done() const;
   // done(), and every living member was told to go.
@@ -121,7 +146,8 @@ class Coordinator {
     StateStore::Trial trial;
     TrialConfig config;
     uint64_t number = 0;
-    std::string phase;  // "pending", "tables", "training", "validation", "test", "finished", "failed"
+    std::string
+        phase;  // "pending", "tables", "loading", "training", "validation", "test", "keeping", "finished", "stopped", "failed"
     uint32_t epoch = 0;
     double epoch_progress = 0;  // [0, 1]
     double examples_per_second = 0;

@@ -4,10 +4,13 @@
 // What the parts of the coordinator share: who we are, who is there, the shards, the numbers that are never used twice.
 
 #include <cstdint>
+#include <optional>
 
 #include "common/view.h"
+#include "scheduler/asha.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/membership.h"
+#include "scheduler/model_store.h"
 #include "scheduler/shard_requests.h"
 
 namespace marquee {
@@ -16,6 +19,8 @@ struct CoordinatorContext {
   Identity self;
   CoordinatorOptions options;
   StateStore& store;
+  ModelStore* models;  // may be null
+  std::optional<Asha> asha;
   StateStore::Numbers numbers;
   Membership members;
   ShardRequests shards;

@@ -7,7 +7,10 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
+
+#include "scheduler/metric_goal.h"
 
 namespace marquee {
 namespace {
@@ -24,6 +27,8 @@ std::string_view StatusWord(TrialStatus status) {
       return "finished";
     case TrialStatus::kFailed:
       return "failed";
+    case TrialStatus::kStopped:
+      return "stopped";
   }
   return "";
 }
@@ -95,13 +100,14 @@ class TextTable {
     std::vector<size_t> widths;
     for (const auto& row : rows_) {
       widths.resize(std::max(widths.size(), row.size()));
-      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], CharactersOf(row[i]));
     }
     std::string text;
     for (const auto& row : rows_) {
       std::string line;
       for (size_t i = 0; i < row.size(); ++i) {
-        line += i == 0 ? fmt::format("  {:<{}}", row[i], widths[i]) : fmt::format("  {:>{}}", row[i], widths[i]);
+        const std::string padding(widths[i] - CharactersOf(row[i]), ' ');
+        line += i == 0 ? "  " + row[i] + padding : "  " + padding + row[i];
       }
       text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
@@ -109,6 +115,12 @@ class TextTable {
   }
 
  private:
+  // Of UTF-8, where every byte but the first of a character is 10xxxxxx.
+  static size_t CharactersOf(const std::string& text) {
+    return static_cast<size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
+  }
+
   std::vector<std::vector<std::string>> rows_;
 };
 
@@ -132,6 +144,84 @@ std::vector<std::string> ColumnsOf(ModelConfig::Kind kind, SplitConfig::Protocol
   return {};
 }
 
+using MetricMap = std::map<std::string, double>;
+
+// The values of each metric over some trials.
+std::map<std::string, std::vector<double>> Collect(const std::vector<const MetricMap*>& metrics) {
+  std::map<std::string, std::vector<double>> values;
+  for (const MetricMap* of_trial : metrics) {
+    for (const auto& [name, value] : *of_trial) values[name].push_back(value);
+  }
+  return values;
+}
+
+MetricMap Means(const std::vector<const MetricMap*>& metrics) {
+  MetricMap means;
+  for (const auto& [name, values] : Collect(metrics)) {
+    means[name] = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  }
+  return means;
+}
+
+// Only of metrics that there are at least two of.
+MetricMap Deviations(const std::vector<const MetricMap*>& metrics) {
+  MetricMap deviations;
+  const MetricMap means = Means(metrics);
+  for (const auto& [name, values] : Collect(metrics)) {
+    if (values.size() < 2) continue;
+    double squares = 0;
+    for (const double value : values) squares += (value - means.at(name)) * (value - means.at(name));
+    deviations[name] = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  }
+  return deviations;
+}
+
+// Of the trials that finished; of all if none did.
+std::vector<const MetricMap*> MetricsOf(const std::vector<Coordinator::TrialView>& trials, MetricMap TrialResult::*part) {
+  std::vector<const MetricMap*> finished;
+  std::vector<const MetricMap*> all;
+  for (const Coordinator::TrialView& trial : trials) {
+    all.push_back(&(trial.trial.result.*part));
+    if (trial.trial.status == TrialStatus::kFinished) finished.push_back(all.back());
+  }
+  return finished.empty() ? all : finished;
+}
+
+// Validation and mean training loss, epoch by epoch.
+Json CurveOf(const TrialResult& result) {
+  Json curve = Json::array();
+  for (size_t epoch = 0; epoch < result.epoch_losses.size(); ++epoch) {
+    curve.push_back({{"epoch", epoch + 1}, {"loss", result.epoch_losses[epoch]}});
+  }
+  for (const TrialResult::Validation& validation : result.validations) {
+    if (validation.epoch >= 1 && validation.epoch <= curve.size()) {
+      curve[validation.epoch - 1]["validation"] = validation.metrics;
+    }
+  }
+  return curve;
+}
+
+void AddEnd(const Coordinator::TrialView& trial, Json* entry) {
+  const TrialResult& result = trial.trial.result;
+  (*entry)["status"] = StatusWord(trial.trial.status);
+  if (!trial.trial.reason.empty()) (*entry)["reason"] = trial.trial.reason;
+  if (!result.stopped.empty()) (*entry)["stopped"] = {{"by", result.stopped}, {"epoch", result.epochs}};
+  if (result.kept) (*entry)["model_folder"] = "models/" + trial.trial.name;
+}
+
+Json SeedEntry(const Coordinator::TrialView& trial) {
+  const TrialResult& result = trial.trial.result;
+  Json entry = {{"seed", trial.config.seed}, {"name", trial.trial.name}};
+  AddEnd(trial, &entry);
+  entry["metrics"] = {{"validation", result.validation}, {"test", result.test}};
+  entry["curve"] = CurveOf(result);
+  entry["seconds"] = result.seconds;
+  return entry;
+}
+
+// Finished ones before stopped ones before the rest.
+int Order(TrialStatus status) { return status == TrialStatus::kFinished ? 0 : status == TrialStatus::kStopped ? 1 : 2; }
+
 std::string Shown(const std::optional<double>& value) { return value.has_value() ? fmt::format("{:.4f}", *value) : "-"; }
 
 }  // namespace
@@ -151,26 +241,41 @@ Leaderboard::Data Leaderboard::Describe(const Dataset& data, const Split& split)
 
 Leaderboard::Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep& sweep,
                          std::vector<Coordinator::TrialView> trials)
-    : data_(std::move(data)),
-      baselines_(std::move(baselines)),
-      metric_(sweep.metric),
-      maximize_(sweep.maximize),
-      trials_(std::move(trials)) {
+    : data_(std::move(data)), baselines_(std::move(baselines)), metric_(sweep.metric), maximize_(sweep.maximize) {
+  std::vector<std::string> configurations;
+  for (Coordinator::TrialView& trial : trials) {
+    const std::string name = trial.config.repeats.empty() ? trial.config.name : trial.config.repeats;
+    if (!seeds_.contains(name)) configurations.push_back(name);
+    seeds_[name].push_back(std::move(trial));
+  }
+  for (const std::string& name : configurations) trials_.push_back(Summarize(seeds_.at(name)));
   std::stable_sort(trials_.begin(), trials_.end(), [this](const auto& a, const auto& b) { return Better(a, b); });
 }
 
-std::string Leaderboard::MetricOf(const TrialConfig& config) const {
-  return metric_.empty() ? std::string(DefaultMetric(config.model.kind, config.split.protocol)) : metric_;
+Coordinator::TrialView Leaderboard::Summarize(const std::vector<Coordinator::TrialView>& seeds) const {
+  Coordinator::TrialView summary = seeds.front();
+  if (seeds.size() == 1) return summary;
+  TrialResult& result = summary.trial.result;
+  result.validation = Means(MetricsOf(seeds, &TrialResult::validation));
+  result.test = Means(MetricsOf(seeds, &TrialResult::test));
+  for (size_t i = 1; i < seeds.size(); ++i) {
+    if (Order(seeds[i].trial.status) < Order(summary.trial.status)) summary.trial.status = seeds[i].trial.status;
+    result.seconds += seeds[i].trial.result.seconds;
+    result.examples += seeds[i].trial.result.examples;
+    result.repeated_examples += seeds[i].trial.result.repeated_examples;
+    result.examples_per_second += seeds[i].trial.result.examples_per_second;
+  }
+  result.examples_per_second /= static_cast<double>(seeds.size());
+  return summary;
 }
+
+std::string Leaderboard::MetricOf(const TrialConfig& config) const { return MetricGoal::Of(config, metric_, maximize_).metric; }
 
 bool Leaderboard::Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const {
   if (a.config.model.kind != b.config.model.kind) return a.config.model.kind < b.config.model.kind;
-  const std::string metric = MetricOf(a.config);
-  const std::optional<double> left = Find(a.trial.result.validation, metric);
-  const std::optional<double> right = Find(b.trial.result.validation, metric);
-  if (!left.has_value() || !right.has_value()) return left.has_value() && !right.has_value();
-  const bool maximize = metric_.empty() ? LargerIsBetter(metric) : maximize_;
-  return maximize ? *left > *right : *left < *right;
+  if (Order(a.trial.status) != Order(b.trial.status)) return Order(a.trial.status) < Order(b.trial.status);
+  const MetricGoal goal = MetricGoal::Of(a.config, metric_, maximize_);
+  return goal.Score(a.trial.result.validation) > goal.Score(b.trial.result.validation);
 }
 
 std::string Leaderboard::Json() const {
@@ -195,12 +300,20 @@ std::string Leaderboard::Json() const {
     marquee::Json entry;
     entry["name"] = trial.trial.name;
     entry["model"] = KindWord(trial.config.model.kind);
-    entry["status"] = StatusWord(trial.trial.status);
-    if (!trial.trial.reason.empty()) entry["reason"] = trial.trial.reason;
+    AddEnd(trial, &entry);
     entry["params"] = ParamsOf(trial.config);
     entry["metrics"] = {{"validation", result.validation}, {"test", result.test}};
     if (!result.epoch_losses.empty()) entry["metrics"]["train"] = {{"loss", result.epoch_losses.back()}};
     entry["epoch_losses"] = result.epoch_losses;
+    entry["epochs"] = result.epochs;
+    entry["curve"] = CurveOf(result);
+    const std::vector<Coordinator::TrialView>& seeds = seeds_.at(trial.trial.name);
+    if (seeds.size() > 1) {
+      entry["deviation"] = {{"validation", Deviations(MetricsOf(seeds, &TrialResult::validation))},
+                            {"test", Deviations(MetricsOf(seeds, &TrialResult::test))}};
+    }
+    entry["seeds"] = marquee::Json::array();
+    for (const Coordinator::TrialView& seed : seeds) entry["seeds"].push_back(SeedEntry(seed));
     entry["seconds"] = result.seconds;
     entry["examples_per_second"] = result.examples_per_second;
     entry["examples"] = result.examples;
@@ -229,20 +342,35 @@ std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
     if (any) table.Add(row);
   }
   for (const Coordinator::TrialView& trial : trials_) {
-    if (trial.config.model.kind != kind) continue;
-    const TrialResult& result = trial.trial.result;
-    if (trial.trial.status != TrialStatus::kFinished) {
-      table.Add({trial.trial.name, std::string(StatusWord(trial.trial.status))});
-      continue;
-    }
-    std::vector<std::string> row = {trial.trial.name, Shown(Find(result.validation, metric))};
-    for (const std::string& column : columns) row.push_back(Shown(Find(result.test, column)));
-    row.push_back(result.epoch_losses.empty() ? "-" : fmt::format("{:.4f}", result.epoch_losses.back()));
-    row.push_back(fmt::format("{:.1f}", result.seconds));
-    row.push_back(fmt::format("{:.0f}", result.examples_per_second));
-    table.Add(row);
+    if (trial.config.model.kind == kind) table.Add(CellsOf(trial, metric, columns));
   }
   return table.Text();
+}
+
+std::vector<std::string> Leaderboard::CellsOf(const Coordinator::TrialView& trial, const std::string& metric,
+                                              const std::vector<std::string>& columns) const {
+  const TrialResult& result = trial.trial.result;
+  const std::vector<Coordinator::TrialView>& seeds = seeds_.at(trial.trial.name);
+  const auto shown = [&](MetricMap TrialResult::*part, const std::string& name) {
+    const auto spread = Find(Deviations(MetricsOf(seeds, part)), name);
+    return Shown(Find(result.*part, name)) + (spread.has_value() ? fmt::format(" ±{:.4f}", *spread) : "");
+  };
+  std::vector<std::string> row = {trial.trial.name};
+  if (trial.trial.status == TrialStatus::kStopped) {
+    row.push_back(shown(&TrialResult::validation, metric));
+    row.push_back(result.epochs == 0 ? "not run" : fmt::format("stopped at epoch {}", result.epochs));
+    return row;
+  }
+  if (trial.trial.status != TrialStatus::kFinished) {
+    row.emplace_back(StatusWord(trial.trial.status));
+    return row;
+  }
+  row.push_back(shown(&TrialResult::validation, metric));
+  for (const std::string& column : columns) row.push_back(shown(&TrialResult::test, column));
+  row.push_back(result.epoch_losses.empty() ? "-" : fmt::format("{:.4f}", result.epoch_losses.back()));
+  row.push_back(fmt::format("{:.1f}", result.seconds));
+  row.push_back(fmt::format("{:.0f}", result.examples_per_second));
+  return row;
 }
 
 std::string Leaderboard::Table() const {
@@ -256,8 +384,9 @@ std::string Leaderboard::Table() const {
         std::any_of(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
     if (any) text += fmt::format("\n{}", TableOf(kind));
   }
-  for (const Coordinator::TrialView& trial : trials_) {
-    if (trial.trial.status == TrialStatus::kFailed) {
+  for (const auto& [configuration, seeds] : seeds_) {
+    for (const Coordinator::TrialView& trial : seeds) {
+      if (trial.trial.status != TrialStatus::kFailed) continue;
       text += fmt::format("\n{} failed: {}\n", trial.trial.name, trial.trial.reason);
     }
   }

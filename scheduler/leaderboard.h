@@ -1,10 +1,12 @@
 #ifndef MARQUEE_SCHEDULER_LEADERBOARD_H_
 #define MARQUEE_SCHEDULER_LEADERBOARD_H_
 
-// What a sweep ends with: its trials by their validation metric beside the baselines, as JSON for programs and as tables for
-// people.
+// What a sweep ends with: its configurations by their validation metric beside the baselines, as JSON for programs and as
+// tables for people. A configuration that ran with several seeds is one row: the means over its finished trials, with their
+// standard deviations (of a sample: n - 1).
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,7 +31,8 @@ class Leaderboard {
   };
   static Data Describe(const Dataset& data, const Split& split);
 
-  // Sorts the trials: by kind of model, then by validation metric, best first; those that did not finish come last.
+  // Sorts the configurations: by kind of model, then by validation metric, best first; those that were stopped, and those that
+  // did not finish, come last.
   Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep& sweep, std::vector<Coordinator::TrialView> trials);
 
   std::string Json() const;
@@ -40,12 +43,16 @@ class Leaderboard {
   std::string MetricOf(const TrialConfig& config) const;
   bool Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const;
   std::string TableOf(ModelConfig::Kind kind) const;
+  Coordinator::TrialView Summarize(const std::vector<Coordinator::TrialView>& seeds) const;
+  std::vector<std::string> CellsOf(const Coordinator::TrialView& trial, const std::string& metric,
+                                   const std::vector<std::string>& columns) const;
 
   Data data_;
   std::vector<Baseline> baselines_;
   std::string metric_;
   bool maximize_;
-  std::vector<Coordinator::TrialView> trials_;
+  std::map<std::string, std::vector<Coordinator::TrialView>> seeds_;  // trials by their configuration's name
+  std::vector<Coordinator::TrialView> trials_;                        // one for each configuration, with the means
 };
 
 }  // namespace marquee

@@ -41,7 +41,10 @@ absl::StatusOr<ModelConfig> Parse(const YAML::Node& node) {
   return model;
 }
 
-int LineOf(const YAML::Node& node) { return node.Mark().is_null() ? 0 : node.Mark().line + 1; }
+int LineOf(const ModelOverride& override) {
+  const YAML::Mark mark = override.value.Mark();
+  return mark.is_null() ? override.line : mark.line + 1;
+}
 
 }  // namespace
 
@@ -54,7 +57,7 @@ absl::StatusOr<ModelConfig> ParseVariant(const YAML::Node& base, const std::vect
   for (const ModelOverride& override : overrides) {
     const absl::StatusOr<ModelConfig> alone = Parse(WithValue(base, override.path, override.value));
     if (alone.status() == model.status()) {
-      return absl::InvalidArgumentError(fmt::format("{}:{}: key '{}': in the model, {}", label, LineOf(override.value),
+      return absl::InvalidArgumentError(fmt::format("{}:{}: key '{}': in the model, {}", label, LineOf(override),
                                                     override.where, std::string(alone.status().message())));
     }
   }

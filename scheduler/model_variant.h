@@ -17,6 +17,7 @@ struct ModelOverride {
   std::string path;   // dotted, into the model
   YAML::Node value;   // from the sweep file
   std::string where;  // the key that says so, for errors: "sweep.parameters.dim"
+  int line = 0;       // its line, for values that have none of their own
 };
 
 // Parses `base` with the overrides in place. `base` alone must be a correct model. An error says which override is wrong, at

@@ -1,7 +1,7 @@
 // The `scheduler` program: runs a sweep of trials over a cluster and ends with a leaderboard.
 //
-// Exit codes: 0 every trial has finished; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by Ctrl-C or
-// SIGTERM.
+// Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by
+// Ctrl-C or SIGTERM.
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", flags.data, "The data file, as `wrangle` wrote it");
   app.add_option("--out", flags.out, "The folder for state, logs and results (default: runs/ and the sweep file's name)");
   app.add_option("--split-seed", flags.split_seed, "The seed of the split, in the place of the sweep's");
-  app.add_flag("--resume", flags.resume, "Go on with the sweep in that folder: finished trials are kept, others start anew");
+  app.add_flag("--resume", flags.resume, "Go on with the sweep in that folder: results are kept, other trials start anew");
   CLI11_PARSE(app, argc, argv);
   return marquee::ExitCode(marquee::RunScheduler(flags));
 }

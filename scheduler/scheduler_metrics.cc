@@ -68,6 +68,7 @@ void SchedulerMetrics::UpdateTrials(const std::vector<Coordinator::TrialView>& t
   metrics_.Get(metric::kTrials, {"pending"}).Set(count[TrialStatus::kPending]);
   metrics_.Get(metric::kTrials, {"running"}).Set(count[TrialStatus::kRunning]);
   metrics_.Get(metric::kTrials, {"finished"}).Set(count[TrialStatus::kFinished]);
+  metrics_.Get(metric::kTrials, {"stopped"}).Set(count[TrialStatus::kStopped]);
   metrics_.Get(metric::kTrials, {"failed"}).Set(count[TrialStatus::kFailed]);
 }
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace marquee {
 namespace {
@@ -17,6 +19,18 @@ absl::Status StatusOf(const std::string& endpoint, wire::Error::Reader error) {
                                                    error.getField().cStr(), error.getMessage().cStr()));
 }
 
+// Nothing where the reply does not have the shape that it says.
+std::optional<ShardRequests::Scanned> ReadScanned(wire::ScannedRows::Reader reader) {
+  const uint64_t count = reader.getCount();
+  const absl::StatusOr<const Id*> ids = PackedValues<Id>(reader.getIds(), count, "scannedRows.ids");
+  const absl::StatusOr<const float*> weights = PackedValues<float>(reader.getWeights(), count * reader.getDim(), "weights");
+  if (!ids.ok() || !weights.ok() || reader.getType() != wire::ElementType::FLOAT32) return std::nullopt;
+  return ShardRequests::Scanned{.ids = std::vector<Id>(*ids, *ids + count),
+                                .weights = std::vector<float>(*weights, *weights + count * reader.getDim()),
+                                .partition = reader.getPartition(),
+                                .slot = reader.getSlot()};
+}
+
 }  // namespace
 
 BroadcastNumber ShardRequests::Start(const std::vector<std::string>& endpoints, uint64_t view, const Fill& fill, absl::Time now,
@@ -26,17 +40,27 @@ BroadcastNumber ShardRequests::Start(const std::vector<std::string>& endpoints, 
   broadcast.open = static_cast<uint32_t>(endpoints.size());
   broadcast.tables.resize(endpoints.size());
   for (uint32_t shard = 0; shard < endpoints.size(); ++shard) {
-    const uint64_t id = ++last_request_;
-    OutgoingMessagePtr message = NewRequest(self_, view, id, absl::ZeroDuration());
-    fill(shard, message->envelope().getBody());
-    requests_[id] = Request{.broadcast = number,
-                            .shard = shard,
-                            .endpoint = endpoints[shard],
-                            .message = message,
-                            .resend_at = now + resend_after_};
-    outbox.Send(endpoints[shard], std::move(message));
+    Ask(number, shard, endpoints[shard], view, 0, fill, now, outbox);
   }
   return number;
+}
+
+BroadcastNumber ShardRequests::StartSome(const std::vector<uint32_t>& shards, const View& view, size_t bytes, const Fill& fill,
+                                         absl::Time now, Outbox& outbox) {
+  const BroadcastNumber number = ++last_broadcast_;
+  broadcasts_[number].open = static_cast<uint32_t>(shards.size());
+  for (const uint32_t shard : shards) Ask(number, shard, view.shards[shard], view.number, bytes, fill, now, outbox);
+  return number;
+}
+
+void ShardRequests::Ask(BroadcastNumber number, uint32_t shard, const std::string& endpoint, uint64_t view, size_t bytes,
+                        const Fill& fill, absl::Time now, Outbox& outbox) {
+  const uint64_t id = ++last_request_;
+  OutgoingMessagePtr message = NewRequest(self_, view, id, absl::ZeroDuration(), bytes);
+  fill(shard, message->envelope().getBody());
+  requests_[id] =
+      Request{.broadcast = number, .shard = shard, .endpoint = endpoint, .message = message, .resend_at = now + resend_after_};
+  outbox.Send(endpoint, std::move(message));
 }
 
 bool ShardRequests::Finished(BroadcastNumber number) const {
@@ -54,6 +78,8 @@ std::vector<std::vector<TableNumber>> ShardRequests::Tables(BroadcastNumber numb
   const auto found = broadcasts_.find(number);
   return found == broadcasts_.end() ? std::vector<std::vector<TableNumber>>() : found->second.tables;
 }
+
+ShardRequests::Scanned ShardRequests::TakeScanned(BroadcastNumber number) { return std::move(broadcasts_.at(number).scanned); }
 
 void ShardRequests::Forget(BroadcastNumber number) {
   broadcasts_.erase(number);
@@ -80,6 +106,12 @@ bool ShardRequests::OnReply(const Message& message) {
       std::vector<TableNumber> numbers;
       for (const auto definition : body.getTables().getDefinitions()) numbers.push_back(definition.getNumber());
       broadcast.tables[request.shard] = std::move(numbers);
+      break;
+    }
+    case wire::Envelope::Body::SCANNED_ROWS: {
+      std::optional<Scanned> scanned = ReadScanned(body.getScannedRows());
+      if (!scanned.has_value()) return false;
+      broadcast.scanned = *std::move(scanned);
       break;
     }
     case wire::Envelope::Body::OK:

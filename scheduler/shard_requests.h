@@ -1,8 +1,8 @@
 #ifndef MARQUEE_SCHEDULER_SHARD_REQUESTS_H_
 #define MARQUEE_SCHEDULER_SHARD_REQUESTS_H_
 
-// Asks all shards for one thing each (a broadcast) and resends until every one has answered. Whoever started a broadcast looks
-// whether it is finished; nothing calls back. No I/O of its own.
+// Asks all shards, or some, for one thing each (a broadcast) and resends until every one has answered. Whoever started a
+// broadcast looks whether it is finished; nothing calls back. No I/O of its own.
 
 #include <cstdint>
 #include <functional>
@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/id.h"
 #include "common/message.h"
+#include "common/view.h"
 
 namespace marquee {
 
@@ -27,6 +28,9 @@ class ShardRequests {
   using Fill = std::function<void(uint32_t shard, wire::Envelope::Body::Builder body)>;
   BroadcastNumber Start(const std::vector<std::string>& endpoints, uint64_t view, const Fill& fill, absl::Time now,
                         Outbox& outbox);
+  // The shards of these indexes only. `bytes` is the size of the arrays in one request.
+  BroadcastNumber StartSome(const std::vector<uint32_t>& shards, const View& view, size_t bytes, const Fill& fill,
+                            absl::Time now, Outbox& outbox);
 
   // Every shard has answered. Also true of a number that was forgotten.
   bool Finished(BroadcastNumber number) const;
@@ -34,6 +38,14 @@ class ShardRequests {
   absl::Status Result(BroadcastNumber number) const;
   // What `describeTables` brought: table numbers by shard.
   std::vector<std::vector<TableNumber>> Tables(BroadcastNumber number) const;
+  // What `scanTable` of a single shard brought.
+  struct Scanned {
+    std::vector<Id> ids;
+    std::vector<float> weights;  // ids.size() x dim
+    uint32_t partition = 0;      // where to go on
+    uint64_t slot = 0;
+  };
+  Scanned TakeScanned(BroadcastNumber number);
   // No more resending; late answers are ignored.
   void Forget(BroadcastNumber number);
   void ForgetAll();
@@ -55,7 +67,10 @@ class ShardRequests {
     uint32_t open = 0;  // requests without an answer
     std::map<uint32_t, absl::Status> refusals;
     std::vector<std::vector<TableNumber>> tables;
+    Scanned scanned;
   };
+  void Ask(BroadcastNumber number, uint32_t shard, const std::string& endpoint, uint64_t view, size_t bytes, const Fill& fill,
+           absl::Time now, Outbox& outbox);
 
   Identity self_;
   absl::Duration resend_after_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -12,8 +13,10 @@
 
 #include "common/cluster_config.h"
 #include "common/config.h"
+#include "common/id.h"
 #include "common/trial_config_yaml.h"
 #include "scheduler/model_variant.h"
+#include "scheduler/parameter_space.h"
 
 namespace marquee {
 namespace {
@@ -21,6 +24,10 @@ namespace {
 constexpr uint32_t kMaxWorkersPerTrial = 4096;
 constexpr uint32_t kMaxChunkBatches = 1U << 16U;
 constexpr size_t kMaxTrials = 10000;
+constexpr uint64_t kMaxSeeds = 1000;
+constexpr int kMaxEpochs = 100000;
+constexpr double kMaxDelta = 1e9;
+constexpr size_t kLongestName = 150;  // of a configuration; its seeds' names are longer
 
 std::string FolderOf(const std::string& path) { return std::filesystem::absolute(path).parent_path().string(); }
 
@@ -85,19 +92,22 @@ class SectionFiles {
   std::vector<std::unique_ptr<ConfigDocument>> others_;
 };
 
-struct Parameter {
-  std::string path;
-  std::vector<ModelOverride> values;
-};
-
-// What trials are made of: a model, some values set, and a grid over others.
+// What trials are made of: a model, some values set, and parameters to search over.
 struct Entry {
   std::string name;
   std::string model;
   std::vector<ModelOverride> set;
-  std::vector<Parameter> grid;
+  std::vector<Parameter> parameters;
   int line = 0;
 };
+
+enum class Method { kGrid, kRandom, kAsha };
+
+// A path relative to a folder, made absolute, in a copy of the value.
+YAML::Node AbsolutePath(const YAML::Node& value, const std::string& folder) {
+  if (!value.IsScalar() || value.Scalar().empty()) return value;
+  return YAML::Node((std::filesystem::path(folder) / value.Scalar()).lexically_normal().string());
+}
 
 class SweepReader {
  public:
@@ -107,8 +117,8 @@ class SweepReader {
     if (absl::Status status = ReadModels(); !status.ok()) return status;
     ReadSweep();
     if (!sweep_.document->status().ok()) return sweep_.document->status();
-    for (const Entry& entry : entries_) {
-      if (absl::Status status = Expand(entry); !status.ok()) return status;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (absl::Status status = Expand(entries_[i], i); !status.ok()) return status;
     }
     return std::move(result_);
   }
@@ -119,11 +129,14 @@ class SweepReader {
   void ReadEntries(ConfigSection& sweep);
   Entry ReadTrialEntry(ConfigSection section);
   void ReadSet(ConfigSection section, Entry* entry);
-  std::vector<Parameter> ReadParameters(ConfigSection section);
+  void ReadSearch(ConfigSection& sweep);
+  void ReadSeeds(ConfigSection& sweep);
+  void ReadValidationSection(ConfigSection& sweep);
   void CheckModelName(ConfigSection& section, std::string_view key, const std::string& name);
   void ReadMetric(ConfigSection& sweep);
-  absl::Status Expand(const Entry& entry);
-  absl::Status AddTrial(const Entry& entry, const std::vector<ModelOverride>& combination);
+  absl::Status Expand(const Entry& entry, size_t index);
+  absl::Status AddConfiguration(const Entry& entry, const std::vector<ModelOverride>& combination);
+  absl::Status AddTrial(TrialConfig trial, int line);
   std::string Named(const Entry& entry, const std::vector<ModelOverride>& combination) const;
   absl::Status TakeSeed(std::vector<ModelOverride>* overrides, uint64_t* seed) const;
 
@@ -132,6 +145,12 @@ class SweepReader {
   std::vector<std::string> model_names_;  // in the order of the file
   std::map<std::string, YAML::Node> nodes_;
   std::vector<Entry> entries_;
+  Method method_ = Method::kGrid;
+  size_t max_trials_ = 0;  // 0: no bound
+  int max_t_ = 0;          // epochs; 0: the model's
+  std::vector<uint64_t> seeds_;
+  uint64_t seed_count_ = 0;  // in the place of `seeds_`
+  size_t configurations_ = 0;
   TrialConfig common_;
   Sweep result_;
 };
@@ -144,7 +163,9 @@ absl::Status SweepReader::ReadModels() {
     CheckTrialName(section, name, name);
     ModelConfig model;
     ReadModel(section.Section(name), &model);
-    nodes_.emplace(name, section.node(name));
+    YAML::Node node = section.node(name);
+    if (!model.start_from.empty()) node["start_from"] = AbsolutePath(node["start_from"], FolderOf(models_.document->label()));
+    nodes_.emplace(name, node);
   }
   section.Finish();
   return models_.document->status();
@@ -152,17 +173,72 @@ absl::Status SweepReader::ReadModels() {
 
 void SweepReader::ReadSweep() {
   ConfigSection& sweep = sweep_.section;
-  enum class Method { kGrid };
-  Method method = Method::kGrid;
-  sweep.Read("method", &method, ConfigWords<Method>{{"grid", Method::kGrid}});
+  ReadSearch(sweep);
+  ReadSeeds(sweep);
   sweep.Read("workers_per_trial", &result_.workers_per_trial, 1U, kMaxWorkersPerTrial);
   sweep.Read("chunk_batches", &result_.chunk_batches, 1U, kMaxChunkBatches);
-  sweep.Read("seed", &common_.seed, uint64_t{0});
+  sweep.Read("keep", &result_.keep,
+             ConfigWords<KeepModels>{{"best", KeepModels::kBest}, {"all", KeepModels::kAll}, {"none", KeepModels::kNone}});
   ReadConsistency(sweep.Section("consistency"), &common_.consistency);
   ReadSplit(sweep.Section("split"), &common_.split, "seed");
+  ReadValidationSection(sweep);
   ReadMetric(sweep);
   ReadEntries(sweep);
   sweep.Finish();
+}
+
+void SweepReader::ReadSearch(ConfigSection& sweep) {
+  sweep.Read("method", &method_,
+             ConfigWords<Method>{{"grid", Method::kGrid}, {"random", Method::kRandom}, {"asha", Method::kAsha}});
+  if (method_ != Method::kGrid) sweep.Require("max_trials", "how many configurations to draw");
+  sweep.Read("max_trials", &max_trials_, size_t{1}, kMaxTrials);
+  AshaOptions asha;
+  sweep.Read("max_t", &max_t_, 1, kMaxEpochs);
+  sweep.Read("grace_period", &asha.grace_period, 1U, static_cast<uint32_t>(kMaxEpochs));
+  sweep.Read("reduction_factor", &asha.reduction_factor, 2U, 1000U);
+  if (method_ == Method::kAsha) {
+    result_.asha = asha;
+    return;
+  }
+  for (const char* key : {"max_t", "grace_period", "reduction_factor"}) {
+    if (sweep.Has(key)) sweep.Refuse(key, "is for method 'asha' only; leave it out");
+  }
+}
+
+void SweepReader::ReadSeeds(ConfigSection& sweep) {
+  sweep.Read("seed", &common_.seed, uint64_t{0});
+  if (!sweep.IsList("seeds")) {
+    sweep.Read("seeds", &seed_count_, uint64_t{1}, kMaxSeeds);
+    return;
+  }
+  for (const auto& seed : sweep.node("seeds")) {
+    uint64_t value = 0;
+    const bool whole = seed.IsScalar() && YAML::convert<uint64_t>::decode(seed, value);
+    if (!whole || std::find(seeds_.begin(), seeds_.end(), value) != seeds_.end()) {
+      return sweep.Refuse("seeds", "must be a number of seeds, or a list of whole numbers from 0, each once");
+    }
+    seeds_.push_back(value);
+  }
+  if (seeds_.empty() || seeds_.size() > kMaxSeeds) sweep.Refuse("seeds", fmt::format("must have 1 to {} seeds", kMaxSeeds));
+}
+
+void SweepReader::ReadValidationSection(ConfigSection& sweep) {
+  ValidationConfig& validation = common_.validation;
+  sweep.Read("validate_every", &validation.every, 0, kMaxEpochs);
+  ConfigSection early = sweep.Section("early_stopping");
+  if (sweep.Has("early_stopping")) {
+    early.Require("patience", "after how many validations without a better one training ends");
+    if (validation.every == 0) validation.every = 1;
+  }
+  early.Read("patience", &validation.patience, 1, kMaxEpochs);
+  early.Read("min_delta", &validation.min_delta, 0.0, kMaxDelta);
+  early.Finish();
+  const bool needed = method_ == Method::kAsha || validation.every > 0;
+  const SplitConfig& split = common_.split;
+  const bool none = split.validation == 0 && split.protocol != SplitConfig::Protocol::kLeaveLastOut;
+  if (needed && (none || split.train_on == SplitConfig::TrainOn::kTrainAndValidation)) {
+    sweep.Fail("must have a split with a validation part for asha, validate_every and early_stopping");
+  }
 }
 
 void SweepReader::ReadMetric(ConfigSection& sweep) {
@@ -186,7 +262,7 @@ void SweepReader::CheckModelName(ConfigSection& section, std::string_view key, c
 }
 
 void SweepReader::ReadEntries(ConfigSection& sweep) {
-  const std::vector<Parameter> grid = ReadParameters(sweep.Section("parameters"));
+  const std::vector<Parameter> parameters = ReadParameters(sweep.Section("parameters"));
   if (sweep.Has("trials")) {
     if (sweep.Has("models")) sweep.Refuse("models", "must be left out where 'trials' names a model for each trial");
     for (ConfigSection& section : sweep.Sections("trials")) entries_.push_back(ReadTrialEntry(section));
@@ -197,10 +273,20 @@ void SweepReader::ReadEntries(ConfigSection& sweep) {
     if (names.empty()) sweep.Refuse("models", "must name at least one model");
     for (const std::string& name : names) {
       CheckModelName(sweep, "models", name);
-      entries_.push_back(Entry{.name = name, .model = name, .set = {}, .grid = {}, .line = sweep.line()});
+      entries_.push_back(Entry{.name = name, .model = name, .set = {}, .parameters = {}, .line = sweep.line()});
     }
   }
-  for (Entry& entry : entries_) entry.grid.insert(entry.grid.end(), grid.begin(), grid.end());
+  for (Entry& entry : entries_) {
+    entry.parameters.insert(entry.parameters.end(), parameters.begin(), parameters.end());
+    for (const Parameter& parameter : entry.parameters) {
+      if (parameter.path == "seed" && (seed_count_ > 0 || !seeds_.empty())) {
+        sweep.Refuse("seeds", fmt::format("must be left out where '{}' gives seeds", parameter.where));
+      }
+      if (method_ == Method::kGrid && parameter.distribution != Parameter::Distribution::kValues) {
+        sweep.Refuse("method", fmt::format("must be random or asha: '{}' has no list of values", parameter.where));
+      }
+    }
+  }
 }
 
 Entry SweepReader::ReadTrialEntry(ConfigSection section) {
@@ -213,7 +299,15 @@ Entry SweepReader::ReadTrialEntry(ConfigSection section) {
   section.Read("model", &entry.model);
   CheckModelName(section, "model", entry.model);
   ReadSet(section.Section("set"), &entry);
-  entry.grid = ReadParameters(section.Section("parameters"));
+  if (section.Has("start_from")) {
+    std::string folder;
+    section.Read("start_from", &folder);
+    entry.set.push_back({.path = "start_from",
+                         .value = AbsolutePath(section.node("start_from"), FolderOf(sweep_.document->label())),
+                         .where = section.path() + ".start_from",
+                         .line = section.line()});
+  }
+  entry.parameters = ReadParameters(section.Section("parameters"));
   section.Finish();
   return entry;
 }
@@ -225,43 +319,24 @@ void SweepReader::ReadSet(ConfigSection section, Entry* entry) {
   }
 }
 
-std::vector<Parameter> SweepReader::ReadParameters(ConfigSection section) {
-  std::vector<Parameter> parameters;
-  for (const std::string& path : section.keys()) {
-    ConfigSection values = section.Section(path);
-    values.Require("values", "a list of the values to try");
-    const YAML::Node list = values.node("values");
-    Parameter parameter{.path = path, .values = {}};
-    if (list.IsSequence()) {
-      for (const auto& value : list) {
-        parameter.values.push_back(ModelOverride{.path = path, .value = value, .where = values.path()});
-      }
-    }
-    if (parameter.values.empty()) values.Refuse("values", "must be a list of at least one value");
-    values.Finish();
-    parameters.push_back(std::move(parameter));
+// Draws go round the entries, so that each has its share of them.
+absl::Status SweepReader::Expand(const Entry& entry, size_t index) {
+  std::vector<std::vector<ModelOverride>> combinations;
+  if (method_ == Method::kGrid) {
+    const size_t left = max_trials_ == 0 ? kMaxTrials + 1 : max_trials_ - std::min(max_trials_, configurations_);
+    combinations = Grid(entry.parameters, left);
+    if (left == 0) combinations.clear();
+  } else {
+    const size_t share = max_trials_ / entries_.size() + (index < max_trials_ % entries_.size() ? 1 : 0);
+    combinations = Draws(entry.parameters, common_.seed, entry.name, share);
   }
-  return parameters;
-}
-
-absl::Status SweepReader::Expand(const Entry& entry) {
-  std::vector<std::vector<ModelOverride>> combinations(1);
-  for (const Parameter& parameter : entry.grid) {
-    std::vector<std::vector<ModelOverride>> longer;
-    for (const auto& combination : combinations) {
-      for (const ModelOverride& value : parameter.values) {
-        longer.push_back(combination);
-        longer.back().push_back(value);
-      }
-    }
-    combinations = std::move(longer);
-    if (combinations.size() > kMaxTrials) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}:{}: the grid has more than {} trials", sweep_.document->label(), entry.line, kMaxTrials));
-    }
+  configurations_ += combinations.size();
+  if (configurations_ > kMaxTrials) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: the grid has more than {} trials", sweep_.document->label(), entry.line, kMaxTrials));
   }
   for (const auto& combination : combinations) {
-    if (absl::Status status = AddTrial(entry, combination); !status.ok()) return status;
+    if (absl::Status status = AddConfiguration(entry, combination); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -273,7 +348,8 @@ std::string SweepReader::Named(const Entry& entry, const std::vector<ModelOverri
   for (const ModelOverride& value : combination) {
     name += fmt::format("-{}", VariantSuffix(value, uses[value.path.substr(value.path.rfind('.') + 1)] > 1));
   }
-  return name;
+  // Many parameters: a name must stay one that a folder can have.
+  return name.size() <= kLongestName ? name : fmt::format("{}-{:016x}", entry.name, FeatureId("sweep", name));
 }
 
 // `seed` is the one path that is the trial's and not the model's.
@@ -290,19 +366,39 @@ absl::Status SweepReader::TakeSeed(std::vector<ModelOverride>* overrides, uint64
   return absl::OkStatus();
 }
 
-absl::Status SweepReader::AddTrial(const Entry& entry, const std::vector<ModelOverride>& combination) {
+absl::Status SweepReader::AddConfiguration(const Entry& entry, const std::vector<ModelOverride>& combination) {
   TrialConfig trial = common_;
   trial.name = Named(entry, combination);
   std::vector<ModelOverride> overrides = entry.set;
   overrides.insert(overrides.end(), combination.begin(), combination.end());
+  for (ModelOverride& override : overrides) {
+    if (override.path == "start_from") override.value.reset(AbsolutePath(override.value, FolderOf(sweep_.document->label())));
+  }
   if (absl::Status status = TakeSeed(&overrides, &trial.seed); !status.ok()) return status;
   absl::StatusOr<ModelConfig> model = ParseVariant(nodes_.at(entry.model), overrides, sweep_.document->label(), entry.line);
   if (!model.ok()) return model.status();
   trial.model = *std::move(model);
+  if (max_t_ > 0) trial.model.epochs = max_t_;
+  std::vector<uint64_t> seeds = seeds_;
+  for (uint64_t i = 0; seeds_.empty() && i < std::max<uint64_t>(1, seed_count_); ++i) seeds.push_back(trial.seed + i);
+  // The first seed has the configuration's own name, so that others may be added to a sweep that has run with one.
+  const std::string configuration = trial.name;
+  for (const uint64_t seed : seeds) {
+    trial.seed = seed;
+    if (seed != seeds.front()) {
+      trial.repeats = configuration;
+      trial.name = fmt::format("{}-seed={}", configuration, seed);
+    }
+    if (absl::Status status = AddTrial(trial, entry.line); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SweepReader::AddTrial(TrialConfig trial, int line) {
   for (const TrialConfig& other : result_.trials) {
     if (other.name != trial.name) continue;
     return absl::InvalidArgumentError(fmt::format("{}:{}: two trials would be named '{}'; name them under 'trials'",
-                                                  sweep_.document->label(), entry.line, trial.name));
+                                                  sweep_.document->label(), line, trial.name));
   }
   // What workers will parse.
   if (absl::StatusOr<TrialConfig> parsed = ParseTrialConfig(ToYaml(trial)); !parsed.ok()) return parsed.status();

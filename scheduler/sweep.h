@@ -6,11 +6,12 @@
 //     models:
 //       retrieval: {kind: two_tower, dim: 32, ...}        # common/trial_config.h
 //     sweep:
-//       method: grid
+//       method: grid                                      # or random, or asha
 //       models: [retrieval]                               # default: all
-//       parameters:                                       # every combination of these, for each model
+//       parameters:                                       # every combination of these for each model, or draws from them
 //         dim: {values: [32, 64]}
 //         optimizer.learning_rate: {values: [0.1, 0.01]}
+//       seeds: 3                                          # each configuration runs so often
 //       workers_per_trial: 1
 //       consistency: {mode: async}
 //       split: {test: 0.25, validation: 0.05, seed: 42}
@@ -21,16 +22,21 @@
 // or, in the place of `models`, a list: `trials: [{name: small, model: retrieval, set: {dim: 16}}]`.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/trial_config.h"
+#include "scheduler/asha.h"
+#include "scheduler/coordinator.h"
 
 namespace marquee {
 
 struct Sweep {
   std::vector<TrialConfig> trials;  // names are unique; all have the same split and consistency
+  std::optional<AshaOptions> asha;
+  KeepModels keep = KeepModels::kBest;
   uint32_t workers_per_trial = 1;
   uint32_t chunk_batches = 4;
   std::string metric;  // by which trials are ranked; empty: DefaultMetric of each one's kind

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "scheduler/metric_goal.h"
+
 namespace marquee {
 namespace {
 
@@ -24,9 +26,17 @@ std::string ShortDuration(absl::Duration duration) {
   return fmt::format("{}h {:02}m", seconds / 3600, seconds % 3600 / 60);
 }
 
+// ", validation top_100 0.2345" by the newest validation.
+std::string ScoreOf(const Coordinator::TrialView& view, const std::string& sweep_metric) {
+  const std::string metric = MetricGoal::Of(view.config, sweep_metric, true).metric;
+  const auto found = view.trial.result.validation.find(metric);
+  return found == view.trial.result.validation.end() ? "" : fmt::format(", validation {} {:.4f}", metric, found->second);
+}
+
 // What is said of a trial when its status changes; empty while it is pending.
-std::string StatusLine(const Coordinator::TrialView& view) {
+std::string StatusLine(const Coordinator::TrialView& view, const std::string& metric) {
   const StateStore::Trial& trial = view.trial;
+  const TrialResult& result = trial.result;
   switch (trial.status) {
     case TrialStatus::kPending:
       return "";
@@ -34,13 +44,14 @@ std::string StatusLine(const Coordinator::TrialView& view) {
       return fmt::format("{}: started", trial.name);
     case TrialStatus::kFailed:
       return fmt::format("{}: failed: {}", trial.name, trial.reason);
+    case TrialStatus::kStopped:
+      if (!trial.reason.empty()) return fmt::format("{}: not run: {}", trial.name, trial.reason);
+      return fmt::format("{}: stopped at epoch {} of {}{}", trial.name, result.epochs, view.config.model.epochs,
+                         ScoreOf(view, metric));
     case TrialStatus::kFinished: {
-      const std::string metric(DefaultMetric(view.config.model.kind, view.config.split.protocol));
-      const auto found = trial.result.validation.find(metric);
-      const std::string score =
-          found == trial.result.validation.end() ? "" : fmt::format(", validation {} {:.4f}", metric, found->second);
-      return fmt::format("{}: finished in {}{}, {} examples/s", trial.name, ShortDuration(absl::Seconds(trial.result.seconds)),
-                         score, WithCommas(trial.result.examples_per_second));
+      const std::string early = result.stopped.empty() ? "" : fmt::format(", early, at epoch {}", result.epochs);
+      return fmt::format("{}: finished in {}{}{}, {} examples/s", trial.name, ShortDuration(absl::Seconds(result.seconds)),
+                         early, ScoreOf(view, metric), WithCommas(result.examples_per_second));
     }
   }
   return "";
@@ -86,7 +97,7 @@ void SweepProgress::SayMembers(const std::vector<Coordinator::Member>& members) 
 void SweepProgress::SayTrials(const std::vector<Coordinator::TrialView>& trials) {
   for (const Coordinator::TrialView& trial : trials) {
     std::string& said = trials_[trial.trial.name];
-    std::string line = StatusLine(trial);
+    std::string line = StatusLine(trial, metric_);
     if (trial.trial.status == TrialStatus::kPending && !said.empty()) line = fmt::format("{}: starts anew", trial.trial.name);
     if (line != said && !line.empty()) Say(line);
     said = line;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -18,7 +19,9 @@ namespace marquee {
 class SweepProgress {
  public:
   // `terminal`: whether the stream is one.
-  SweepProgress(std::FILE* stream, bool terminal) : stream_(stream), terminal_(terminal) {}
+  // `metric` is the sweep's; empty: by the kind of each trial's model.
+  SweepProgress(std::FILE* stream, bool terminal, std::string metric = "")
+      : stream_(stream), terminal_(terminal), metric_(std::move(metric)) {}
   ~SweepProgress() { Clear(); }
 
   void Say(const std::string& line);
@@ -33,6 +36,7 @@ class SweepProgress {
 
   std::FILE* stream_;
   bool terminal_;
+  std::string metric_;
   int drawn_ = 0;  // lines on the terminal that are to be redrawn
   absl::Time next_draw_ = absl::InfinitePast();
   std::map<std::string, uint64_t> members_;    // living ones: name -> incarnation

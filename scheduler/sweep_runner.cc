@@ -25,13 +25,27 @@ constexpr absl::Duration kStopGrace = absl::Seconds(5);
 // Leases and resends are measured on a clock that nobody sets.
 absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
+std::string Hex(uint64_t checksum) { return fmt::format("{:016x}", checksum); }
+
+// What all kept models of a sweep share.
+ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& split) {
+  ModelManifest origin;
+  origin.data_name = data.name();
+  origin.data_file = std::filesystem::path(plan.data_file).filename().string();
+  origin.data_checksum = Hex(data.checksum());
+  origin.split_name = split.name;
+  origin.split_checksum = Hex(split.checksum);
+  return origin;
+}
+
 }  // namespace
 
 SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split)
     : plan_(std::move(plan)),
       data_(data),
       split_(split),
-      progress_(stdout, isatty(STDOUT_FILENO) != 0),
+      progress_(stdout, isatty(STDOUT_FILENO) != 0, plan_.sweep.metric),
+      models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
       scheduler_metrics_(metrics_) {}
 
@@ -42,6 +56,7 @@ SweepRunner::~SweepRunner() {
 std::string SweepRunner::PathOf(const std::string& name) const { return (std::filesystem::path(plan_.out) / name).string(); }
 
 absl::StatusOr<bool> SweepRunner::Run() {
+  if (absl::Status status = CheckStarts(); !status.ok()) return status;
   if (absl::Status status = OpenState(); !status.ok()) return status;
   if (absl::Status status = Listen(); !status.ok()) return status;
   if (absl::Status status = StartCoordinator(); !status.ok()) return status;
@@ -55,12 +70,32 @@ absl::StatusOr<bool> SweepRunner::Run() {
   return Finish();
 }
 
+// A model that was trained on other rows of the same data has seen what is test here.
+absl::Status SweepRunner::CheckStarts() const {
+  for (const TrialConfig& trial : plan_.sweep.trials) {
+    const std::string& start = trial.model.start_from;
+    if (start.empty()) continue;
+    const absl::StatusOr<ModelManifest> model = ModelManifest::Load(start);
+    if (!model.ok()) {
+      return absl::Status(model.status().code(),
+                          fmt::format("trial '{}': start_from: {}", trial.name, std::string(model.status().message())));
+    }
+    if (model->data_checksum != Hex(data_.checksum()) || model->split_checksum == Hex(split_.checksum)) continue;
+    return absl::FailedPreconditionError(
+        fmt::format("trial '{}': start_from: {}: was trained on another split of this data ({}, {}) than this sweep's ({}, "
+                    "{}): rows that it "
+                    "was trained on would be tested",
+                    trial.name, start, model->split_name, model->split_checksum, split_.name, Hex(split_.checksum)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SweepRunner::OpenState() {
   if (SqliteStateStore::HasState(plan_.out) && !plan_.resume) {
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: holds a sweep already. Go on with it with --resume (finished trials are kept), choose another folder with "
-        "--out, or delete this one",
-        plan_.out));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: holds a sweep already. Go on with it with --resume (results are kept), choose another folder with "
+                    "--out, or delete this one",
+                    plan_.out));
   }
   absl::StatusOr<std::unique_ptr<SqliteStateStore>> store = SqliteStateStore::Open(plan_.out);
   if (!store.ok()) return store.status();
@@ -94,16 +129,19 @@ absl::Status SweepRunner::Listen() {
   coordinator.validation_examples = split_.validation.size();
   coordinator.test_examples = split_.test.size();
   coordinator.chunk_batches = plan_.sweep.chunk_batches;
-  coordinator_ = std::make_unique<Coordinator>(self, std::move(coordinator), *store_);
+  coordinator.metric = plan_.sweep.metric;
+  coordinator.maximize = plan_.sweep.maximize;
+  coordinator.asha = plan_.sweep.asha;
+  coordinator.keep = plan_.sweep.keep;
+  coordinator_ = std::make_unique<Coordinator>(self, std::move(coordinator), *store_, &models_);
   return absl::OkStatus();
 }
 
 absl::Status SweepRunner::StartCoordinator() {
   if (absl::Status status = coordinator_->Start(plan_.sweep.trials); !status.ok()) return status;
   const std::vector<Coordinator::TrialView> trials = coordinator_->trials(SteadyNow());
-  const auto finished = std::count_if(trials.begin(), trials.end(), [](const Coordinator::TrialView& trial) {
-    return trial.trial.status == TrialStatus::kFinished;
-  });
+  const auto finished = std::count_if(trials.begin(), trials.end(),
+                                      [](const Coordinator::TrialView& trial) { return HasResult(trial.trial.status); });
   progress_.Say(fmt::format("{} trials, {} of them finished before; data {}{}; metrics on http://{}/metrics", trials.size(),
                             finished, data_.name(), data_.synthetic() ? " (synthetic: made up by a program)" : "",
                             metrics_endpoint_));
@@ -219,7 +257,7 @@ absl::StatusOr<bool> SweepRunner::Finish() {
   if (absl::Status status = WriteFile("leaderboard.json", leaderboard.Json()); !status.ok()) return status;
   progress_.Say(fmt::format("\n{}\nResults: {}", leaderboard.Table(), PathOf("leaderboard.json")));
   return std::all_of(trials.begin(), trials.end(),
-                     [](const Coordinator::TrialView& trial) { return trial.trial.status == TrialStatus::kFinished; });
+                     [](const Coordinator::TrialView& trial) { return HasResult(trial.trial.status); });
 }
 
 }  // namespace marquee

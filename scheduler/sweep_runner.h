@@ -7,6 +7,7 @@
 //     state.db, lock        the state, for --resume
 //     logs/NAME.log         of each server and worker (launcher: local)
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
+//     models/TRIAL/         kept models
 //     leaderboard.json      at the end
 
 #include <memory>
@@ -20,6 +21,7 @@
 #include "dataset/split.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/launcher.h"
+#include "scheduler/model_folder.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/state_store.h"
 #include "scheduler/sweep.h"
@@ -42,12 +44,13 @@ class SweepRunner {
   SweepRunner(SweepPlan plan, const Dataset& data, const Split& split);
   ~SweepRunner();
 
-  // True if every trial has finished, false if some have failed. Cancelled if the process was asked to stop: the state stays.
-  // Any other error means that the sweep cannot go on.
+  // True if every trial has ended as it should, false if some have failed. Cancelled if the process was asked to stop: the
+  // state stays. Any other error means that the sweep cannot go on.
   absl::StatusOr<bool> Run();
 
  private:
   absl::Status OpenState();
+  absl::Status CheckStarts() const;
   absl::Status Listen();
   absl::Status StartCoordinator();
   absl::Status StartProcesses();
@@ -66,6 +69,7 @@ class SweepRunner {
   const Split& split_;
   SweepProgress progress_;
   std::unique_ptr<SqliteStateStore> store_;
+  ModelFolder models_;
   Metrics metrics_;
   SchedulerMetrics scheduler_metrics_;
   TransportContext transport_context_;

@@ -10,6 +10,7 @@ TrainingChunks::TrainingChunks(const Shape& shape)
     : shape_(shape),
       per_epoch_((shape.examples + shape.chunk_size - 1) / shape.chunk_size),
       total_(per_epoch_ * shape.epochs),
+      limit_(total_),
       lanes_(shape.fixed_lanes ? shape.ranks : 1),
       released_(lanes_),
       trained_by_epoch_(shape.epochs, 0) {

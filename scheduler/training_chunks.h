@@ -35,6 +35,9 @@ class TrainingChunks {
 
   explicit TrainingChunks(const Shape& shape);
 
+  // Only chunks of the first `epochs` epochs are leased for now. At first: all.
+  void LimitTo(uint32_t epochs) { limit_ = per_epoch_ * epochs; }
+
   // The next chunk for a rank; nullopt if there is none now. With fixed lanes, chunks of absent ranks go to others once these
   // have none of their own left.
   std::optional<Lease> Take(uint64_t session, uint32_t rank);
@@ -55,7 +58,8 @@ class TrainingChunks {
   // The session is closed: its chunks may be leased again.
   Released Release(uint64_t session);
 
-  bool done() const { return finished_ == total_; }
+  // All that may be leased are trained.
+  bool done() const { return finished_ == limit_; }
   uint64_t total() const { return total_; }
   uint64_t trained_examples() const { return trained_; }
   uint32_t EpochOf(uint64_t number) const { return static_cast<uint32_t>(number / per_epoch_); }
@@ -71,13 +75,14 @@ class TrainingChunks {
 
   uint32_t LaneOf(uint64_t number) const { return static_cast<uint32_t>(number % lanes_); }
   std::optional<uint32_t> LaneFor(uint32_t rank) const;
-  bool LaneHasWork(uint32_t lane) const { return !released_[lane].empty() || fresh_[lane] < total_; }
+  bool LaneHasWork(uint32_t lane) const { return !released_[lane].empty() || fresh_[lane] < limit_; }
   uint64_t BeginOf(uint64_t number) const { return number % per_epoch_ * shape_.chunk_size; }
   uint64_t EndOf(uint64_t number) const;
 
   Shape shape_;
   uint64_t per_epoch_;
   uint64_t total_;
+  uint64_t limit_;
   uint32_t lanes_;
   std::vector<uint64_t> fresh_;                         // by lane: the lowest chunk never leased
   std::vector<std::map<uint64_t, uint64_t>> released_;  // by lane: chunk -> next

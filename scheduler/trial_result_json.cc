@@ -7,13 +7,19 @@
 namespace marquee {
 
 std::string ToJson(const TrialResult& result) {
+  nlohmann::json validations = nlohmann::json::array();
+  for (const auto& [epoch, metrics] : result.validations) validations.push_back({{"epoch", epoch}, {"metrics", metrics}});
   return nlohmann::json({{"validation", result.validation},
                          {"test", result.test},
                          {"epoch_losses", result.epoch_losses},
                          {"seconds", result.seconds},
                          {"examples_per_second", result.examples_per_second},
                          {"examples", result.examples},
-                         {"repeated_examples", result.repeated_examples}})
+                         {"repeated_examples", result.repeated_examples},
+                         {"validations", validations},
+                         {"epochs", result.epochs},
+                         {"stopped", result.stopped},
+                         {"kept", result.kept}})
       .dump();
 }
 
@@ -28,6 +34,12 @@ absl::StatusOr<TrialResult> TrialResultFromJson(const std::string& text) {
     json.at("examples_per_second").get_to(result.examples_per_second);
     json.at("examples").get_to(result.examples);
     json.at("repeated_examples").get_to(result.repeated_examples);
+    for (const auto& validation : json.at("validations")) {
+      result.validations.push_back({.epoch = validation.at("epoch"), .metrics = validation.at("metrics")});
+    }
+    json.at("epochs").get_to(result.epochs);
+    json.at("stopped").get_to(result.stopped);
+    json.at("kept").get_to(result.kept);
     return result;
   } catch (const nlohmann::json::exception& exception) {
     return absl::InvalidArgumentError(fmt::format("a trial's result cannot be read: {}", exception.what()));

@@ -18,6 +18,7 @@ constexpr uint32_t kMaxSums = 256;
 constexpr size_t kMaxReasonLength = 4096;
 // So many workers lost one after the other, with nothing trained or evaluated in between, are the trial's own fault.
 constexpr int kMaxLossesWithoutProgress = 10;
+constexpr uint64_t kMaxEvaluations = 1U << 20U;  // of a trial: more than it can have epochs
 
 uint64_t ChunkSize(const CoordinatorOptions& options, const TrialConfig& config) {
   return std::max<uint64_t>(1, uint64_t{options.chunk_batches} * static_cast<uint64_t>(config.model.batch_size));
@@ -25,7 +26,8 @@ uint64_t ChunkSize(const CoordinatorOptions& options, const TrialConfig& config)
 
 }  // namespace
 
-TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, absl::Time now)
+TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, WantsModel wants,
+                   absl::Time now)
     : context_(context),
       config_(config),
       spec_(std::move(spec)),
@@ -38,8 +40,12 @@ TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::
                .fixed_lanes = config.consistency.mode == ConsistencyConfig::Mode::kSynchronous,
                .ranks = context.options.workers_per_trial}),
       clocks_(context.options.workers_per_trial),
+      goal_(MetricGoal::Of(config, context.options.metric, context.options.maximize)),
+      wants_(std::move(wants)),
       losses_(static_cast<size_t>(config.model.epochs)),
-      ended_(now) {}
+      ended_(now) {
+  TrainOn();
+}
 
 void TrialRun::Fail(std::string reason) {
   if (!failure_.empty() || phase_ >= Phase::kCleaning) return;
@@ -183,12 +189,17 @@ bool TrialRun::Step(absl::Time now, Outbox& outbox) {
   switch (phase_) {
     case Phase::kTables:
       if (!tables_.error().ok()) Fail(std::string(tables_.error().message()));
-      if (tables_.created()) phase_ = Phase::kTraining;
+      if (tables_.created()) AfterTables();
+      break;
+    case Phase::kLoading:
+      if (absl::Status status = loader_->Advance(now, outbox); !status.ok()) Fail(std::string(status.message()));
+      if (!failed() && loader_->done()) phase_ = Phase::kTraining;
       break;
     case Phase::kTraining:
       if (!tables_.error().ok()) Fail(std::string(tables_.error().message()));
       if (!chunks_.done()) break;
-      training_ended_ = now;
+      if (training_started_.has_value()) trained_for_ += now - *training_started_;
+      training_started_.reset();
       phase_ = Phase::kBarrier;
       break;
     case Phase::kBarrier:
@@ -199,6 +210,11 @@ bool TrialRun::Step(absl::Time now, Outbox& outbox) {
     case Phase::kTest:
       if (!evaluation_->done()) break;
       FinishEvaluation(now);
+      if (complete_) StartCleaning(now, outbox);
+      break;
+    case Phase::kKeeping:
+      if (absl::Status status = keeper_->Advance(now, outbox); !status.ok()) Fail(std::string(status.message()));
+      if (!failed() && context_.status.ok() && keeper_->done()) FinishKeeping(now);
       if (complete_) StartCleaning(now, outbox);
       break;
     case Phase::kCleaning:
@@ -217,9 +233,31 @@ bool TrialRun::AllDrained() const {
   });
 }
 
+void TrialRun::AfterTables() {
+  phase_ = config_.model.start_from.empty() ? Phase::kTraining : Phase::kLoading;
+  if (phase_ == Phase::kLoading) loader_.emplace(context_, config_.model.start_from, tables_.definitions());
+}
+
+// The next epoch at whose end validation is looked at: by the trial's own interval, for successive halving, or the last one.
+uint32_t TrialRun::NextValidation(uint32_t after) const {
+  uint32_t next = planned_epochs();
+  const auto every = static_cast<uint32_t>(config_.validation.every);
+  if (every > 0) next = std::min(next, (after / every + 1) * every);
+  if (context_.asha.has_value() && config_.repeats.empty()) {
+    const uint32_t rung = context_.asha->RungAfter(after, planned_epochs());
+    if (rung != 0) next = std::min(next, rung);
+  }
+  return next;
+}
+
+void TrialRun::TrainOn() {
+  trained_epochs_ = NextValidation(trained_epochs_);
+  chunks_.LimitTo(trained_epochs_);
+}
+
 void TrialRun::StartEvaluation(bool test) {
   phase_ = test ? Phase::kTest : Phase::kValidation;
-  evaluation_.emplace(2 * number_ + (test ? 1 : 0),
+  evaluation_.emplace(number_ * kMaxEvaluations + evaluations_++,
                       test ? context_.options.test_examples : context_.options.validation_examples,
                       context_.options.evaluation_chunk);
 }
@@ -231,8 +269,57 @@ void TrialRun::FinishEvaluation(absl::Time now) {
     if (std::isfinite(value)) continue;
     return Fail(fmt::format("{} gives {} = {}", test ? "test" : "validation", name, value));
   }
-  (test ? result_.test : result_.validation) = std::move(metrics);
-  if (!test) return StartEvaluation(true);
+  if (!test) {
+    result_.validation = metrics;
+    result_.validations.push_back({.epoch = trained_epochs_, .metrics = std::move(metrics)});
+    return AfterValidation(now);
+  }
+  result_.test = std::move(metrics);
+  if (context_.models == nullptr || !wants_(result_.validation)) return Complete(now);
+  phase_ = Phase::kKeeping;
+  keeper_.emplace(context_, config_.name, tables_.definitions());
+}
+
+void TrialRun::AfterValidation(absl::Time now) {
+  if (trained_epochs_ == planned_epochs()) return StartEvaluation(true);
+  const bool rung =
+      context_.asha.has_value() && config_.repeats.empty() && context_.asha->IsRung(trained_epochs_, planned_epochs());
+  if (rung || config_.validation.patience > 0) {
+    const std::optional<double> score = goal_.Score(result_.validation);
+    if (!score.has_value()) {
+      return Fail(fmt::format("validation has no metric '{}', by which the sweep stops trials", goal_.metric));
+    }
+    if (rung && !context_.asha->Report(GroupOf(config_), trained_epochs_, config_.name, *score)) {
+      result_.stopped = "asha";
+      halted_ = true;
+      return Complete(now);
+    }
+    if (StopsEarly(*score)) {
+      result_.stopped = "early_stopping";
+      return StartEvaluation(true);
+    }
+  }
+  TrainOn();
+  phase_ = Phase::kTraining;
+}
+
+bool TrialRun::StopsEarly(double score) {
+  if (!best_.has_value() || score > *best_ + config_.validation.min_delta) {
+    best_ = score;
+    validations_since_best_ = 0;
+    return false;
+  }
+  ++validations_since_best_;
+  return config_.validation.patience > 0 && validations_since_best_ >= config_.validation.patience;
+}
+
+void TrialRun::FinishKeeping(absl::Time now) {
+  Complete(now);
+  result_.kept = true;
+  if (!context_.Keep(keeper_->Finish(config_, Result()))) complete_ = false;
+}
+
+void TrialRun::Complete(absl::Time now) {
   complete_ = true;
   ended_ = now;
 }
@@ -476,7 +563,7 @@ MaybeRejection TrialRun::OnEvaluated(wire::Evaluated::Reader reader) {
   MetricSums sums;
   if (MaybeRejection rejection = ReadSums(reader, &sums)) return rejection;
   const uint64_t evaluation = reader.getEvaluation();
-  if (!evaluation_.has_value() || evaluation > evaluation_->number() || evaluation < 2 * number_) {
+  if (!evaluation_.has_value() || evaluation > evaluation_->number() || evaluation < number_ * kMaxEvaluations) {
     return Rejection{Code::MALFORMED, "evaluated.evaluation", fmt::format("{} is none of this trial's", evaluation)};
   }
   if (evaluation < evaluation_->number()) return std::nullopt;  // of the one before: a late copy
@@ -494,14 +581,18 @@ MaybeRejection TrialRun::OnEvaluated(wire::Evaluated::Reader reader) {
 // ---------------------------------------------------------------------------------------------------------- results
 
 double TrialRun::ExamplesPerSecond(absl::Time now) const {
-  if (!training_started_.has_value()) return 0;
-  const double seconds = absl::ToDoubleSeconds(training_ended_.value_or(now) - *training_started_);
+  const absl::Duration since = training_started_.has_value() ? now - *training_started_ : absl::ZeroDuration();
+  const double seconds = absl::ToDoubleSeconds(trained_for_ + since);
   return seconds > 0 ? static_cast<double>(chunks_.trained_examples()) / seconds : 0;
 }
 
 TrialResult TrialRun::Result() const {
   TrialResult result = result_;
-  for (const EpochLoss& loss : losses_) result.epoch_losses.push_back(loss.examples > 0 ? loss.sum / loss.examples : 0);
+  result.epochs = result.validations.empty() ? 0 : result.validations.back().epoch;
+  for (uint32_t epoch = 0; epoch < result.epochs; ++epoch) {
+    const EpochLoss& loss = losses_[epoch];
+    result.epoch_losses.push_back(loss.examples > 0 ? loss.sum / loss.examples : 0);
+  }
   result.seconds = absl::ToDoubleSeconds(ended_ - started_);
   result.examples_per_second = ExamplesPerSecond(ended_);
   result.examples = chunks_.trained_examples();
@@ -509,7 +600,8 @@ TrialResult TrialRun::Result() const {
 }
 
 void TrialRun::FillView(absl::Time now, Coordinator::TrialView* view) const {
-  static constexpr std::string_view kPhases[] = {"tables", "training", "training", "validation", "test", "test", "finished"};
+  static constexpr std::string_view kPhases[] = {"tables", "loading", "training", "training", "validation",
+                                                 "test",   "keeping", "test",     "finished"};
   view->number = number_;
   view->phase = failed() ? "failed" : std::string(kPhases[static_cast<size_t>(phase_)]);
   view->epoch = chunks_.epoch();

@@ -3,16 +3,18 @@
 
 // One attempt at a trial, from its first session to its tables' end:
 //
-//     tables -> training -> barrier -> validation -> test -> cleaning -> over
+//     tables [-> loading] -> training -> barrier -> validation -> test [-> keeping] -> cleaning -> over
+//                              ^________________________|
 //
-// Each step waits for its own condition in Advance; a failure leads from anywhere to cleaning. The trial's workers each have a
-// session; one that is lost is closed on all shards before its chunks are leased again, and its rank is free for another
-// worker.
+// Training goes on after a validation that was not the last, unless successive halving or early stopping ends it. Each step
+// waits for its own condition in Advance; a failure leads from anywhere to cleaning. The trial's workers each have a session;
+// one that is lost is closed on all shards before its chunks are leased again, and its rank is free for another worker.
 //
 // Requests of workers come through the On... calls, which fill the reply's body or say why not. Knows no socket, clock or file.
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,6 +24,8 @@
 #include "scheduler/clock_table.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/evaluation_chunks.h"
+#include "scheduler/metric_goal.h"
+#include "scheduler/model_keeper.h"
 #include "scheduler/training_chunks.h"
 #include "scheduler/trial_tables.h"
 
@@ -30,7 +34,10 @@ namespace marquee {
 class TrialRun {
  public:
   // `context` and `config` must outlive the run.
-  TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, absl::Time now);
+  // `wants` says whether a model with these validation metrics is to be kept.
+  using WantsModel = std::function<bool(const std::map<std::string, double>& validation)>;
+  TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, WantsModel wants,
+           absl::Time now);
 
   // ---- workers
   // Ranks that no worker has, to be given by AddWorker; none once the trial needs no more work.
@@ -59,8 +66,10 @@ class TrialRun {
   bool over() const { return phase_ == Phase::kOver; }
   bool failed() const { return !failure_.empty(); }
   const std::string& failure() const { return failure_; }
-  // Training and both evaluations are complete.
+  // It has its result, and its model is kept where that was wanted.
   bool complete() const { return complete_; }
+  // Successive halving has ended it.
+  bool halted() const { return halted_; }
   TrialResult Result() const;
   std::set<uint64_t> sessions() const;       // of workers that were not lost
   std::set<uint64_t> open_sessions() const;  // that may be open on shards
@@ -68,7 +77,7 @@ class TrialRun {
   uint64_t number() const { return number_; }
 
  private:
-  enum class Phase { kTables, kTraining, kBarrier, kValidation, kTest, kCleaning, kOver };
+  enum class Phase { kTables, kLoading, kTraining, kBarrier, kValidation, kTest, kKeeping, kCleaning, kOver };
 
   // What a getWork was answered, to be repeated if it is asked again.
   struct WorkAnswer {
@@ -104,8 +113,16 @@ class TrialRun {
   void AdvanceSessions();
   void FinishClosing(Session& session);
   bool AllDrained() const;
+  uint32_t planned_epochs() const { return static_cast<uint32_t>(config_.model.epochs); }
+  uint32_t NextValidation(uint32_t after) const;
+  void AfterTables();
+  void TrainOn();
   void StartEvaluation(bool test);
   void FinishEvaluation(absl::Time now);
+  void AfterValidation(absl::Time now);
+  bool StopsEarly(double score);
+  void FinishKeeping(absl::Time now);
+  void Complete(absl::Time now);
   void StartCleaning(absl::Time now, Outbox& outbox);
   void Close(Session& session, absl::Time now, Outbox& outbox);
   void UpdateIdle();
@@ -152,14 +169,25 @@ class TrialRun {
   uint64_t told_changes_ = 0;  // of clocks_, when workers were last told
   int losses_without_progress_ = 0;
 
+  uint32_t trained_epochs_ = 0;  // to their end, or at the barrier that is to come
+  MetricGoal goal_;
+  std::optional<double> best_;  // validation so far; larger is better
+  int validations_since_best_ = 0;
+  bool halted_ = false;
+
+  WantsModel wants_;
+  std::optional<ModelLoader> loader_;
+  std::optional<ModelKeeper> keeper_;
+
   std::optional<EvaluationChunks> evaluation_;
+  uint64_t evaluations_ = 0;
   struct EpochLoss {
     double sum = 0;
     double examples = 0;
   };
   std::vector<EpochLoss> losses_;
-  std::optional<absl::Time> training_started_;
-  std::optional<absl::Time> training_ended_;
+  absl::Duration trained_for_;                  // without the time of validations
+  std::optional<absl::Time> training_started_;  // since the last of them
   absl::Time ended_;
   TrialResult result_;
 };

@@ -131,6 +131,7 @@ std::string Ledger::CheckExamples(uint64_t trial, uint64_t examples, uint32_t ep
   std::vector<uint32_t> times(examples * epochs, 0);
   for (const Attempt& attempt : attempts_) {
     if (attempt.trial != trial || attempt.acknowledged_as == 0) continue;
+    if (attempt.epoch >= epochs) return fmt::format("trial {} ended after {} epochs and trained more", trial, epochs);
     for (uint64_t position = attempt.begin; position < attempt.end; ++position) ++times[attempt.epoch * examples + position];
   }
   uint64_t more = 0;

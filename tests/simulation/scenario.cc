@@ -112,6 +112,26 @@ void DrawLateness(Random& random, Scenario& scenario) {
   }
 }
 
+// Trials that are looked at while they train, stopped, repeated, kept, and begun from a kept one.
+void DrawSearch(Random& random, Scenario& scenario) {
+  CoordinatorOptions& options = scenario.coordinator;
+  options.keep = random.OneIn(2) ? KeepModels::kBest : KeepModels::kAll;
+  if (random.OneIn(2)) options.asha = AshaOptions{.grace_period = 1, .reduction_factor = 2};
+  options.train_examples = random.Between(10, 60);
+  for (uint64_t n = random.Below(4); n > 0; --n) {
+    scenario.trials.push_back(scenario.trials.front());
+    scenario.trials.back().name = fmt::format("trial{}", scenario.trials.size() - 1);
+    if (random.OneIn(4)) scenario.trials.back().repeats = scenario.trials.front().name;
+  }
+  for (TrialConfig& trial : scenario.trials) {
+    trial.model.epochs = static_cast<int>(random.Between(1, 5));
+    trial.validation.every = static_cast<int>(random.Below(3));
+    if (random.OneIn(2)) trial.validation.patience = static_cast<int>(random.Between(1, 2));
+    if (random.OneIn(3)) trial.model.start_from = kWarmModel;
+    scenario.worker.trials[trial.name] = trial;
+  }
+}
+
 std::vector<std::string> Names(const Scenario& scenario) {
   std::vector<std::string> names = {"scheduler"};
   for (uint32_t i = 0; i < scenario.servers; ++i) names.push_back(fmt::format("s{}", i));
@@ -170,6 +190,11 @@ Scenario Scenario::FromSeed(uint64_t seed) {
     case 1:
       DrawLateness(random, scenario);
       break;
+    case 2:
+    case 3:
+    case 4:
+      DrawSearch(random, scenario);
+      break;
     default:
       break;
   }
@@ -190,10 +215,13 @@ std::string Scenario::Describe() const {
       absl::FormatDuration(network.slow_delay), absl::FormatDuration(coordinator.lease), worker.client.max_message_bytes,
       worker.prefetch ? "prefetching, " : "", same_endpoints ? "endpoints stay" : "endpoints change",
       launcher_reports_exits ? "reported" : "found by silence");
+  if (coordinator.asha.has_value()) text += "  successive halving\n";
   for (const TrialConfig& trial : trials) {
     text +=
-        fmt::format("  {}: mode {} staleness {}, batch {}, {} epochs\n", trial.name, static_cast<int>(trial.consistency.mode),
-                    trial.consistency.staleness, trial.model.batch_size, trial.model.epochs);
+        fmt::format("  {}: mode {} staleness {}, batch {}, {} epochs, validated every {}, patience {}{}{}\n", trial.name,
+                    static_cast<int>(trial.consistency.mode), trial.consistency.staleness, trial.model.batch_size,
+                    trial.model.epochs, trial.validation.every, trial.validation.patience,
+                    trial.repeats.empty() ? "" : ", repeats " + trial.repeats, trial.model.start_from.empty() ? "" : ", warm");
   }
   for (const Kill& kill : kills) {
     text += fmt::format("  {} is killed at {:.3f} s for {}\n", kill.name, seconds(kill.at), absl::FormatDuration(kill.down));

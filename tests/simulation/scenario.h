@@ -15,6 +15,10 @@
 
 namespace marquee::simulation {
 
+// A kept model that is there from the start. Its rows hold what rows start with anyway, for the ledger's sake.
+inline constexpr char kWarmModel[] = "warm";
+inline constexpr uint32_t kWarmRows = 50;
+
 struct Scenario {
   uint64_t seed = 0;
 
@@ -23,7 +27,7 @@ struct Scenario {
   uint32_t shards_per_server = 1;
   uint32_t workers = 1;
   CoordinatorOptions coordinator;
-  std::vector<TrialConfig> trials;
+  std::vector<TrialConfig> trials;  // those with a `start_from` begin with the model kWarmModel
   SimWorkerOptions worker;
   bool launcher_reports_exits = true;  // else dead processes are found by their silence
   bool same_endpoints = true;          // a server that is started again listens where it did before

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "scheduler/coordinator.h"
+#include "scheduler/model_store.h"
 #include "tests/simulation/world.h"
 
 namespace marquee::simulation {
@@ -39,8 +40,8 @@ class SimDisk : public StateStore {
 
 class SimScheduler : public Process {
  public:
-  SimScheduler(Identity self, const CoordinatorOptions& options, SimDisk& disk)
-      : coordinator_(std::move(self), options, disk) {}
+  SimScheduler(Identity self, const CoordinatorOptions& options, SimDisk& disk, ModelStore& models)
+      : coordinator_(std::move(self), options, disk, &models) {}
 
   absl::Status Start(const std::vector<TrialConfig>& trials) { return coordinator_.Start(trials); }
   Coordinator& coordinator() { return coordinator_; }

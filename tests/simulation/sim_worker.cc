@@ -11,13 +11,10 @@ namespace marquee::simulation {
 namespace {
 
 constexpr uint64_t kWindow = 64;
-// Two tables, of which most steps touch both.
-constexpr uint32_t kDims[] = {3, 5};
-
 std::vector<TableDefinition> Tables() {
   std::vector<TableDefinition> tables(std::size(kDims));
   for (size_t i = 0; i < tables.size(); ++i) {
-    tables[i].name = fmt::format("ledger{}", i);
+    tables[i].name = TableName(i);
     tables[i].dim = kDims[i];
     tables[i].initializer = {.kind = Initializer::Kind::kConstant, .scale = kInitial};
     tables[i].optimizer.kind = Optimizer::Kind::kSgd;
@@ -45,6 +42,12 @@ class WindowCheck : public Outbox {
 };
 
 }  // namespace
+
+std::string TableName(size_t table) { return fmt::format("ledger{}", table); }
+
+double ScoreAfter(const std::string& trial, uint32_t epochs) {
+  return static_cast<double>(FeatureId(trial, fmt::format("{}", epochs)) % 1024) / 1024;
+}
 
 SimWorker::SimWorker(World& world, Ledger& ledger, const SimWorkerOptions& options, TrialNews& news, uint64_t seed,
                      Identity self, Peer scheduler, std::function<bool()> bound_holds)
@@ -199,6 +202,7 @@ void SimWorker::TakeItem(const WorkItem& item, absl::Time now, Outbox& outbox) {
   } else if (const auto* evaluation = std::get_if<EvaluationChunk>(&item)) {
     doing_ = Doing::kEvaluating;
     evaluation_ = *evaluation;
+    news_.evaluated.insert(link_.assignment()->trial);
   } else if (std::holds_alternative<BarrierWork>(item)) {
     doing_ = Doing::kDraining;
     at_barrier_ = true;
@@ -251,6 +255,8 @@ void SimWorker::Plan() {
   step.chunk.begin = chunk.next;
   step.chunk.end = std::min(chunk.end, (chunk.next / batch + 1) * batch);
   step.rows = PlanRows(step.clock);
+  uint32_t& epochs = news_.epochs[link_.assignment()->trial];
+  epochs = std::max(epochs, chunk.epoch + 1);
   chunk.next = step.chunk.end;
   if (chunk.next == chunk.end) chunks_.erase(chunks_.begin());
   steps_.push_back(std::move(step));
@@ -335,7 +341,7 @@ bool SimWorker::FinishPull(Step& step, absl::Time now, Outbox& outbox) {
 }
 
 void SimWorker::CheckRows(const std::vector<Rows>& rows, uint64_t acknowledged_before, std::optional<uint64_t> step) {
-  const bool bounded = step.has_value() && config_->consistency.mode != ConsistencyConfig::Mode::kAsync && bound_holds_();
+  const bool bounded = step.has_value() && CountsInStep();
   const uint64_t slack = Synchronous() ? 0 : Slack();
   for (const Rows& of_table : rows) {
     const TableNumber number = (*link_.tables())[of_table.table].number;
@@ -363,7 +369,7 @@ void SimWorker::Push(Step& step, absl::Time now, Outbox& outbox) {
                                                        .epoch = step.chunk.epoch,
                                                        .begin = step.chunk.begin,
                                                        .end = step.chunk.end});
-  if (config_->consistency.mode != ConsistencyConfig::Mode::kAsync && bound_holds_()) {
+  if (CountsInStep()) {
     for (const uint64_t peer : news_.peers[link_.assignment()->trial]) {
       const auto furthest = news_.furthest_pull.find(peer);
       if (furthest == news_.furthest_pull.end() || furthest->second <= step.clock + (Synchronous() ? 0 : Slack())) continue;
@@ -432,6 +438,8 @@ bool SimWorker::Evaluate(absl::Time now, Outbox& outbox) {
   for (uint64_t position = evaluation_.begin; position < evaluation_.end; ++position)
     positions += static_cast<double>(position);
   report.sums.push_back({.name = "position", .sum = positions, .weight = examples});
+  const double score = ScoreAfter(config_->name, news_.epochs[link_.assignment()->trial]);
+  report.sums.push_back({.name = "top_100", .sum = score * examples, .weight = examples});
   link_.Report(std::move(report), now, outbox);
   return true;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,18 @@ struct SimWorkerOptions {
   bool prefetch = true;
 };
 
+// The names of the tables of every trial, and how wide they are.
+inline constexpr uint32_t kDims[] = {3, 5};
+std::string TableName(size_t table);
+
+// What a trial's validation gives after so many epochs: in thousandths, so that sums over chunks are exact.
+double ScoreAfter(const std::string& trial, uint32_t epochs);
+
 // What workers find out for whoever looks after the run.
 struct TrialNews {
   std::map<std::string, uint64_t> newest_trial;     // number by name
+  std::map<uint64_t, uint32_t> epochs;              // by trial: how many were begun
+  std::set<uint64_t> evaluated;                     // trials: since then sessions do not count steps from the same start
   std::map<uint64_t, uint64_t> furthest_pull;       // by session: the highest step whose rows were asked for
   std::map<uint64_t, std::vector<uint64_t>> peers;  // sessions by trial
   uint64_t steps = 0;
@@ -107,6 +117,11 @@ class SimWorker : public Process {
   bool MayPull(uint64_t clock) const;
   bool IsMyTurn(uint64_t clock) const;
   uint64_t Slack() const { return static_cast<uint64_t>(config_->consistency.staleness); }
+  // Whether steps of the trial's sessions can be compared, and must be in step.
+  bool CountsInStep() const {
+    return config_->consistency.mode != ConsistencyConfig::Mode::kAsync && bound_holds_() &&
+           !news_.evaluated.contains(link_.assignment()->trial);
+  }
   bool Synchronous() const { return config_->consistency.mode == ConsistencyConfig::Mode::kSynchronous; }
   bool Evaluate(absl::Time now, Outbox& outbox);
 

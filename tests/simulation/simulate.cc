@@ -1,11 +1,14 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <bit>
 #include <memory>
 #include <numeric>
 #include <string>
 #include <utility>
 
 #include "tests/simulation/scenario.h"
+#include "tests/simulation/sim_models.h"
 #include "tests/simulation/sim_scheduler.h"
 #include "tests/simulation/sim_server.h"
 #include "tests/simulation/tamper.h"
@@ -37,6 +40,7 @@ class Run {
   void StartWorker(const std::string& name);
   void Kill(const Scenario::Kill& kill);
   void ScheduleFailures();
+  void AddWarmModel();
   absl::Time FaultsEnd() const;
 
   bool SchedulerLives() const { return world_.Lives(kSchedulerEndpoint); }
@@ -46,6 +50,11 @@ class Run {
   uint64_t WorkersLost() const { return scheduler_->coordinator().counters().workers_lost; }
   void CheckResults();
   void CheckTrial(const TrialConfig& config);
+  std::string CheckCurve(const TrialConfig& config, const StateStore::Trial& trial) const;
+  std::string CheckStop(const TrialConfig& config, const StateStore::Trial& trial) const;
+  std::string CheckModels() const;
+  std::string CheckModel(const std::string& trial, const SimModels::Model& model) const;
+  bool IsRung(const TrialConfig& config, uint32_t epoch) const;
   void CheckQuiet();
 
   const Scenario& scenario_;
@@ -53,6 +62,7 @@ class Run {
   World world_;
   Ledger ledger_;
   SimDisk disk_;
+  SimModels models_;
   TrialNews news_;
   std::unique_ptr<Tamper> tamper_;
   uint64_t generation_ = 0;
@@ -71,7 +81,7 @@ void Run::Start(const std::string& name) {
 }
 
 void Run::StartScheduler() {
-  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_);
+  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_, models_);
   scheduler_ = scheduler.get();
   if (absl::Status status = scheduler_->Start(scenario_.trials); !status.ok()) {
     world_.Violate(fmt::format("the scheduler could not start: {}", status.ToString()));
@@ -135,6 +145,7 @@ bool Run::AllFinished() const {
 }
 
 Outcome Run::Execute() {
+  AddWarmModel();
   Start(kSchedulerEndpoint);
   for (uint32_t i = 0; i < scenario_.servers; ++i) Start(fmt::format("s{}", i));
   for (uint32_t i = 0; i < scenario_.workers; ++i) Start(fmt::format("w{}", i));
@@ -165,20 +176,128 @@ Outcome Run::Execute() {
       .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};
 }
 
+void Run::AddWarmModel() {
+  SimModels::Table table{.name = TableName(0), .number = 0, .dim = kDims[0], .rows = {}};
+  for (uint32_t i = 0; i < kWarmRows; ++i) table.rows[MixId(i)] = std::vector<float>(kDims[0], kInitial);
+  models_.models[kWarmModel].tables.push_back(std::move(table));
+}
+
 void Run::CheckResults() {
   for (const TrialConfig& config : scenario_.trials) CheckTrial(config);
+  if (const std::string wrong = CheckModels(); !wrong.empty()) world_.Violate(wrong);
   CheckQuiet();
+}
+
+// Rungs of the scenario's halving: powers of two.
+bool Run::IsRung(const TrialConfig& config, uint32_t epoch) const {
+  return scenario_.coordinator.asha.has_value() && config.repeats.empty() && std::has_single_bit(epoch) &&
+         epoch < static_cast<uint32_t>(config.model.epochs);
+}
+
+// A trial must have been validated when it should, seen what it should, and ended where that leads to.
+std::string Run::CheckCurve(const TrialConfig& config, const StateStore::Trial& trial) const {
+  const auto last = static_cast<uint32_t>(config.model.epochs);
+  const auto every = static_cast<uint32_t>(config.validation.every);
+  std::vector<std::pair<uint32_t, double>> expected;
+  double best = -1;
+  int worse = 0;
+  bool ended = false;
+  for (uint32_t epoch = 1; epoch <= last && !ended; ++epoch) {
+    const bool validated = epoch == last || (every > 0 && epoch % every == 0) || IsRung(config, epoch);
+    if (!validated) continue;
+    const double score = ScoreAfter(config.name, epoch);
+    expected.emplace_back(epoch, score);
+    worse = score > best ? 0 : worse + 1;
+    best = std::max(best, score);
+    const bool stopped = trial.status == TrialStatus::kStopped && epoch == trial.result.epochs;
+    ended = stopped || epoch == last || (config.validation.patience > 0 && worse == config.validation.patience);
+  }
+  std::vector<std::pair<uint32_t, double>> seen;
+  for (const auto& [epoch, metrics] : trial.result.validations) seen.emplace_back(epoch, metrics.at("top_100"));
+  if (seen == expected && trial.result.epochs == expected.back().first) return "";
+  return fmt::format("{} epochs, with the curve {} and not {}", trial.result.epochs, fmt::join(seen, " "),
+                     fmt::join(expected, " "));
+}
+
+// Halving may only stop a trial at a rung where another was better.
+std::string Run::CheckStop(const TrialConfig& config, const StateStore::Trial& trial) const {
+  if (!trial.result.test.empty()) return "was stopped, and its test was read";
+  if (!config.repeats.empty()) {
+    const bool first_stopped = disk_.trials().at(config.repeats).status == TrialStatus::kStopped;
+    return first_stopped && trial.result.epochs == 0 ? "" : "repeats a trial that came through, and was stopped";
+  }
+  if (!IsRung(config, trial.result.epochs)) return fmt::format("was stopped at {}, which is no rung", trial.result.epochs);
+  const double score = ScoreAfter(config.name, trial.result.epochs);
+  for (const auto& [name, other] : disk_.trials()) {
+    for (const TrialResult::Validation& validation : other.result.validations) {
+      if (validation.epoch == trial.result.epochs && validation.metrics.at("top_100") > score) return "";
+    }
+  }
+  return fmt::format("was stopped at {}, where nobody was better", trial.result.epochs);
+}
+
+// Of all that finished, the best is kept, or each is.
+std::string Run::CheckModels() const {
+  double best = -1;
+  for (const auto& [name, trial] : disk_.trials()) {
+    if (trial.status == TrialStatus::kFinished) best = std::max(best, trial.result.validation.at("top_100"));
+  }
+  size_t kept = 0;
+  for (const auto& [name, trial] : disk_.trials()) {
+    const auto model = models_.models.find(name);
+    if (trial.result.kept != (model != models_.models.end())) return fmt::format("{}: kept, and not there, or not", name);
+    const bool finished = trial.status == TrialStatus::kFinished;
+    if (scenario_.coordinator.keep == KeepModels::kAll && finished != trial.result.kept)
+      return fmt::format("{} is not kept", name);
+    if (!trial.result.kept) continue;
+    ++kept;
+    if (scenario_.coordinator.keep == KeepModels::kBest && trial.result.validation.at("top_100") != best) {
+      return fmt::format("{} is kept, and not the best", name);
+    }
+    if (std::string wrong = CheckModel(name, model->second); !wrong.empty())
+      return fmt::format("kept model of {}: {}", name, wrong);
+  }
+  if (scenario_.coordinator.keep == KeepModels::kBest && best >= 0 && kept != 1) return fmt::format("{} models are kept", kept);
+  return "";
+}
+
+// Every row that anybody pushed to, and every row that it began with, is there once and holds what was acknowledged.
+std::string Run::CheckModel(const std::string& trial, const SimModels::Model& model) const {
+  for (const SimModels::Table& table : model.tables) {
+    for (const auto& [id, row] : table.rows) {
+      if (std::string wrong = ledger_.CheckRow(table.number, id, row, ledger_.acknowledged()); !wrong.empty()) return wrong;
+    }
+    const std::vector<float> untouched(table.dim, kInitial);
+    for (const Id id : ledger_.RowsOf(table.number)) {
+      if (table.rows.contains(id)) continue;
+      const std::string wrong = ledger_.CheckRow(table.number, id, untouched, ledger_.acknowledged());
+      if (!wrong.empty()) return "a row is missing: " + wrong;
+    }
+  }
+  if (scenario_.worker.trials.at(trial).model.start_from.empty()) return "";
+  for (const auto& [id, row] : models_.models.at(kWarmModel).tables[0].rows) {
+    if (!model.tables[0].rows.contains(id)) return fmt::format("row {:x}, which it began with, is missing", id);
+  }
+  return "";
 }
 
 void Run::CheckTrial(const TrialConfig& config) {
   const auto found = disk_.trials().find(config.name);
   if (found == disk_.trials().end()) return world_.Violate(fmt::format("{} is not on the disk", config.name));
   const StateStore::Trial& trial = found->second;
-  if (trial.status != TrialStatus::kFinished) {
+  if (!HasResult(trial.status)) {
     return world_.Violate(fmt::format("{} ended as {}: {}", config.name, static_cast<int>(trial.status), trial.reason));
   }
+  const bool stopped = trial.status == TrialStatus::kStopped;
+  if (stopped) {
+    if (std::string wrong = CheckStop(config, trial); !wrong.empty()) world_.Violate(fmt::format("{} {}", config.name, wrong));
+    if (trial.result.epochs == 0) return;
+  }
+  if (std::string wrong = CheckCurve(config, trial); !wrong.empty()) {
+    return world_.Violate(fmt::format("{} ended after {}", config.name, wrong));
+  }
   const CoordinatorOptions& options = scenario_.coordinator;
-  const auto epochs = static_cast<uint32_t>(config.model.epochs);
+  const uint32_t epochs = trial.result.epochs;
   if (trial.result.examples != options.train_examples * epochs) {
     return world_.Violate(
         fmt::format("{} counted {} examples of {} x {}", config.name, trial.result.examples, epochs, options.train_examples));
@@ -195,7 +314,7 @@ void Run::CheckTrial(const TrialConfig& config) {
     world_.Violate(fmt::format("{}: {} evaluated other examples than its {}", config.name, part, examples));
   };
   check(trial.result.validation, options.validation_examples, "validation");
-  check(trial.result.test, options.test_examples, "test");
+  if (!stopped) check(trial.result.test, options.test_examples, "test");
 }
 
 // With the sweep over, nobody must have anything left: no request without an answer, no table, no session. A server that was

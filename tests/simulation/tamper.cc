@@ -197,6 +197,17 @@ class SwapsRows : public Tamper {
   uint64_t pulls_ = 0;
 };
 
+// Goes one slot too far after each step of a walk over a table.
+class SkipsScannedRows : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isScanTable()) return shard.OnMessage(message, now, outbox);
+    shard.OnMessage(
+        Rewritten(message, [](Body::Builder body) { body.getScanTable().setSlot(body.getScanTable().getSlot() + 1); }), now,
+        outbox);
+  }
+};
+
 template <typename Bug>
 PlantedBug Planted(std::string name, std::string found_as) {
   return {std::move(name), std::move(found_as), [] { return std::make_unique<Bug>(); }};
@@ -214,6 +225,7 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Planted<AppliesHalf>("applies_half", "was acknowledged and is not there"),
       Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|was applied while|open sessions"),
       Planted<SwapsRows>("swaps_rows", "nobody pushed|is not there"),
+      Planted<SkipsScannedRows>("skips_scanned_rows", "a row is missing|which it began with, is missing"),
   };
   return bugs;
 }

@@ -484,15 +484,6 @@ TEST(CoordinatorTest, RestartedSchedulerKeepsResultsAndDropsWhatTheOldOneLeft) {
   EXPECT_TRUE(harness.coordinator().done());
 }
 
-TEST(CoordinatorTest, SameNameWithAnotherConfigurationIsRefused) {
-  Harness harness;
-  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
-  harness.Restart();
-  TrialConfig other = SmallTrial("a");
-  other.model.dim = 7;
-  EXPECT_THAT(std::string(harness.Start({other}).message()), HasSubstr("'a'"));
-}
-
 TEST(CoordinatorTest, WhatIsWrongIsRefusedAndChangesNothing) {
   Harness harness;
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());

@@ -16,6 +16,7 @@
 
 #include "common/table.h"
 #include "scheduler/coordinator.h"
+#include "tests/simulation/sim_models.h"
 
 namespace marquee {
 
@@ -52,7 +53,14 @@ struct FakeShard {
   uint64_t view = 0;
   std::set<uint64_t> sessions;
   std::set<TableNumber> tables;
+  std::map<TableNumber, std::map<Id, std::vector<float>>> rows;  // in steps of two when scanned
+  int scans = 0;
   bool loses_closing = false;  // every closeSession to it is lost on the way
+  bool loses_scans = false;    // likewise
+
+  bool Loses(wire::Envelope::Body::Reader body) const {
+    return (loses_closing && body.isCloseSession()) || (loses_scans && body.isScanTable());
+  }
 };
 
 inline TrialConfig SmallTrial(const std::string& name) {
@@ -84,7 +92,7 @@ class Harness : public Outbox {
   // A new scheduler process over the same state.
   void Restart() {
     outgoing_.clear();
-    coordinator_ = std::make_unique<Coordinator>(Identity{"scheduler", ++incarnation_}, options_, store);
+    coordinator_ = std::make_unique<Coordinator>(Identity{"scheduler", ++incarnation_}, options_, store, &models);
   }
   absl::Status Start(const std::vector<TrialConfig>& trials) { return coordinator_->Start(trials); }
 
@@ -139,7 +147,7 @@ class Harness : public Outbox {
         const auto shard = shards.find(to);
         if (shard == shards.end()) {
           outgoing_.emplace_back(to, std::move(message));
-        } else if (!shard->second.loses_closing || !message->envelope().getBody().isCloseSession()) {
+        } else if (!shard->second.Loses(message->envelope().asReader().getBody())) {
           more = true;
           AnswerAsShard(to, shard->second, *message);
         }
@@ -163,6 +171,7 @@ class Harness : public Outbox {
   const CoordinatorOptions& options() const { return options_; }
 
   MemoryStore store;
+  simulation::SimModels models;
   std::map<std::string, FakeShard> shards;
   absl::Time now = absl::FromUnixSeconds(1000);
 
@@ -199,6 +208,12 @@ class Harness : public Outbox {
       case wire::Envelope::Body::DROP_TABLES:
         for (const auto table : body.getDropTables().getTables()) shard.tables.erase(table);
         break;
+      case wire::Envelope::Body::SCAN_TABLE:
+        AnswerScan(shard, body.getScanTable(), reply->envelope().getBody().initScannedRows());
+        break;
+      case wire::Envelope::Body::LOAD_ROWS:
+        Load(shard, body.getLoadRows());
+        break;
       case wire::Envelope::Body::DESCRIBE_TABLES: {
         auto list = reply->envelope().getBody().initTables().initDefinitions(static_cast<uint32_t>(shard.tables.size()));
         uint32_t i = 0;
@@ -208,8 +223,37 @@ class Harness : public Outbox {
       default:
         ADD_FAILURE() << "a shard was asked for " << BodyName(body.which());
     }
-    if (!body.isDescribeTables()) reply->envelope().getBody().setOk();
+    if (!body.isDescribeTables() && !body.isScanTable()) reply->envelope().getBody().setOk();
     coordinator_->OnMessage(*Deliver(endpoint, *reply), now, *this);
+  }
+
+  // Two rows at a time; the cursor's slot counts them.
+  static void AnswerScan(FakeShard& shard, wire::ScanTable::Reader scan, wire::ScannedRows::Builder scanned) {
+    ++shard.scans;
+    const auto& rows = shard.rows[scan.getTable()];
+    auto row = rows.begin();
+    std::advance(row, scan.getSlot());
+    std::vector<Id> ids;
+    std::vector<float> weights;
+    for (; row != rows.end() && ids.size() < 2; ++row) {
+      ids.push_back(row->first);
+      weights.insert(weights.end(), row->second.begin(), row->second.end());
+    }
+    scanned.setTable(scan.getTable());
+    scanned.setDim(ids.empty() ? 1 : static_cast<uint32_t>(weights.size() / ids.size()));
+    scanned.setCount(static_cast<uint32_t>(ids.size()));
+    scanned.setIds({reinterpret_cast<const kj::byte*>(ids.data()), ids.size() * sizeof(Id)});
+    scanned.setWeights({reinterpret_cast<const kj::byte*>(weights.data()), weights.size() * sizeof(float)});
+    scanned.setPartition(row == rows.end() ? scan.getEnd() : scan.getPartition());
+    scanned.setSlot(row == rows.end() ? 0 : scan.getSlot() + ids.size());
+  }
+
+  static void Load(FakeShard& shard, wire::LoadRows::Reader load) {
+    const auto* ids = reinterpret_cast<const Id*>(load.getIds().begin());
+    const auto* weights = reinterpret_cast<const float*>(load.getWeights().begin());
+    for (uint32_t i = 0; i < load.getCount(); ++i, weights += load.getDim()) {
+      shard.rows[load.getTable()][ids[i]] = std::vector<float>(weights, weights + load.getDim());
+    }
   }
 
   CoordinatorOptions options_;
@@ -314,7 +358,8 @@ class FakeWorker {
     return reply;
   }
 
-  Message Evaluate(wire::EvaluationChunk::Reader chunk, double sum_per_example = 0.5) {
+  Message Evaluate(wire::EvaluationChunk::Reader chunk) { return Evaluate(chunk, score()); }
+  Message Evaluate(wire::EvaluationChunk::Reader chunk, double sum_per_example) {
     const uint64_t count = chunk.getEnd() - chunk.getBegin();
     return Ask([&](auto body) {
       auto evaluated = body.initEvaluated();
@@ -334,7 +379,7 @@ class FakeWorker {
     const Message reply = GetWork();
     const auto body = reply.envelope().getBody();
     if (!body.isWork()) {
-      ADD_FAILURE() << name_ << ": " << BodyName(body.which());
+      if (!trial_may_fail) ADD_FAILURE() << name_ << ": " << BodyName(body.which());
       return false;
     }
     const auto work = body.getWork();
@@ -367,6 +412,8 @@ class FakeWorker {
   uint64_t examples = 0;
   double loss_sum = 0;
   std::map<uint64_t, std::pair<uint64_t, uint64_t>> held;  // chunk -> next, end
+  std::function<double()> score = [] { return 0.5; };      // of every example, when it evaluates
+  bool trial_may_fail = false;                             // and end its session under way
 
  private:
   Harness& harness_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "scheduler/sweep_progress.h"
@@ -98,6 +99,63 @@ TEST(LeaderboardTest, JsonHasDataBaselinesAndTrials) {
   EXPECT_EQ(best["examples"], 140);
   EXPECT_EQ(board["trials"][2]["status"], "failed");
   EXPECT_EQ(board["trials"][2]["reason"], "no such feature");
+}
+
+// One configuration with three seeds, of which the last failed; one with one seed; one that was stopped.
+std::vector<Coordinator::TrialView> Seeds() {
+  using Kind = ModelConfig::Kind;
+  std::vector<Coordinator::TrialView> trials = {
+      Finished("twice", Kind::kTwoTower, "top_100", 0.2), Finished("twice-seed=2", Kind::kTwoTower, "top_100", 0.4),
+      Finished("once", Kind::kTwoTower, "top_100", 0.35), Finished("cut", Kind::kTwoTower, "top_100", 0.9),
+      Finished("twice-seed=3", Kind::kTwoTower, "top_100", 0.0)};
+  trials[1].config.repeats = trials[4].config.repeats = "twice";
+  trials[1].config.seed = 2;
+  trials[1].trial.result.kept = true;
+  trials[2].trial.result.epochs = 2;
+  trials[2].trial.result.stopped = "early_stopping";
+  trials[2].trial.result.validations = {{.epoch = 2, .metrics = {{"top_100", 0.35}}}};
+  trials[3].trial.status = TrialStatus::kStopped;
+  trials[3].trial.result.test.clear();
+  trials[3].trial.result.stopped = "asha";
+  trials[3].trial.result.epochs = 1;
+  trials[4].trial.status = TrialStatus::kFailed;
+  trials[4].trial.reason = "loss is NaN";
+  trials[4].trial.result = TrialResult{};
+  return trials;
+}
+
+TEST(LeaderboardTest, SeedsAreOneRowWithMeanAndDeviation) {
+  const nlohmann::json board = nlohmann::json::parse(Leaderboard(SmallData(), {}, Sweep{}, Seeds()).Json());
+  EXPECT_THAT(Names(board), ElementsAre("once", "twice", "cut"));  // .35, .3, and what never came to its end
+  const nlohmann::json& twice = board["trials"][1];
+  EXPECT_EQ(twice["status"], "finished");
+  EXPECT_NEAR(twice["metrics"]["validation"]["top_100"].get<double>(), 0.3, 1e-12);
+  EXPECT_NEAR(twice["metrics"]["test"]["top_100"].get<double>(), 0.15, 1e-12);
+  EXPECT_NEAR(twice["deviation"]["validation"]["top_100"].get<double>(), std::sqrt(0.02), 1e-12);
+  EXPECT_NEAR(twice["deviation"]["test"]["top_100"].get<double>(), std::sqrt(0.005), 1e-12);
+  ASSERT_EQ(twice["seeds"].size(), 3U);
+  EXPECT_EQ(twice["seeds"][1]["seed"], 2);
+  EXPECT_EQ(twice["seeds"][1]["metrics"]["validation"]["top_100"], 0.4);
+  EXPECT_EQ(twice["seeds"][1]["model_folder"], "models/twice-seed=2");
+  EXPECT_EQ(twice["seeds"][2]["status"], "failed");
+  EXPECT_EQ(twice["seeds"][2]["reason"], "loss is NaN");
+  EXPECT_FALSE(board["trials"][0].contains("deviation"));
+}
+
+TEST(LeaderboardTest, CurvesAndEndsAreTold) {
+  const Leaderboard leaderboard(SmallData(), {}, Sweep{}, Seeds());
+  const nlohmann::json board = nlohmann::json::parse(leaderboard.Json());
+  const nlohmann::json& once = board["trials"][0];
+  EXPECT_EQ(once["stopped"], nlohmann::json({{"by", "early_stopping"}, {"epoch", 2}}));
+  ASSERT_EQ(once["curve"].size(), 2U);
+  EXPECT_EQ(once["curve"][0], nlohmann::json({{"epoch", 1}, {"loss", 2.0}}));
+  EXPECT_EQ(once["curve"][1]["validation"]["top_100"], 0.35);
+  EXPECT_EQ(board["trials"][2]["status"], "stopped");
+  EXPECT_EQ(board["trials"][2]["stopped"]["epoch"], 1);
+  const std::string table = leaderboard.Table();
+  EXPECT_THAT(table, HasSubstr("0.3000 ±0.1414"));
+  EXPECT_THAT(table, HasSubstr("stopped at epoch 1"));
+  EXPECT_THAT(table, HasSubstr("twice-seed=3 failed: loss is NaN"));
 }
 
 TEST(LeaderboardTest, TableSaysWhatIsSyntheticAndWhatFailed) {

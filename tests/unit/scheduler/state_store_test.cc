@@ -38,6 +38,10 @@ TEST_F(StateStoreTest, KeepsWhatWasSaved) {
   trial.result.examples_per_second = 1e6;
   trial.result.examples = 1ULL << 60U;
   trial.result.repeated_examples = 3;
+  trial.result.validations = {{.epoch = 2, .metrics = {{"top_100", 0.25}}}, {.epoch = 4, .metrics = {{"top_100", 1.0 / 3.0}}}};
+  trial.result.epochs = 4;
+  trial.result.stopped = "early_stopping";
+  trial.result.kept = true;
   {
     const auto store = Open();
     ASSERT_TRUE(
@@ -68,6 +72,12 @@ TEST_F(StateStoreTest, KeepsWhatWasSaved) {
   EXPECT_EQ(trials[0].result.test, trial.result.test);
   EXPECT_EQ(trials[0].result.epoch_losses, trial.result.epoch_losses);
   EXPECT_EQ(trials[0].result.examples, trial.result.examples);
+  ASSERT_EQ(trials[0].result.validations.size(), 2U);
+  EXPECT_EQ(trials[0].result.validations[1].epoch, 4U);
+  EXPECT_EQ(trials[0].result.validations[1].metrics, trial.result.validations[1].metrics);
+  EXPECT_EQ(trials[0].result.epochs, 4U);
+  EXPECT_EQ(trials[0].result.stopped, "early_stopping");
+  EXPECT_TRUE(trials[0].result.kept);
   EXPECT_EQ(trials[1].status, TrialStatus::kPending);
 }
 

@@ -92,5 +92,21 @@ TEST(TrainingChunksTest, FixedLanesGoToTheirRanksUnlessTheseAreAbsent) {
   EXPECT_TRUE(chunks.Available(1));
 }
 
+TEST(TrainingChunksTest, OnlyEpochsWithinTheLimitAreLeased) {
+  TrainingChunks chunks({.examples = 10, .chunk_size = 5, .epochs = 3, .fixed_lanes = true, .ranks = 2});
+  chunks.LimitTo(1);
+  EXPECT_EQ(chunks.Take(1, 0)->number, 0U);
+  EXPECT_EQ(chunks.Take(2, 1)->number, 1U);
+  EXPECT_FALSE(chunks.Available(0));
+  EXPECT_FALSE(chunks.Take(1, 0).has_value());
+  chunks.Report(1, 0, 5);
+  EXPECT_FALSE(chunks.done());
+  chunks.Report(2, 1, 10);
+  EXPECT_TRUE(chunks.done());
+  chunks.LimitTo(3);
+  EXPECT_FALSE(chunks.done());
+  EXPECT_EQ(chunks.Take(1, 0)->number, 2U);
+}
+
 }  // namespace
 }  // namespace marquee
