@@ -37,7 +37,9 @@ const CoordinatorOptions kCoordinatorOptions = {.servers = {"s0"},
                                                 .test_examples = 10,
                                                 .chunk_batches = 2,
                                                 .evaluation_chunk = 6,
-                                                .max_attempts = 100};
+                                                .max_attempts = 100,
+                                                .metric = {},
+                                                .asha = {}};
 constexpr ShardOptions kShardOptions = {.max_rows_per_request = 1U << 12U, .max_reply_bytes = 1U << 20U};
 constexpr int kTrials = 20;
 
