@@ -82,14 +82,14 @@ class AshaTest(unittest.TestCase):
 
 class SeedsTest(unittest.TestCase):
     def test_seeds_are_one_row_and_early_stopping_ends_trials(self):
-        sweep = models(12, RANKING) + (
-            "sweep: {models: [ranking], seeds: 2, early_stopping: {patience: 1, min_delta: 0.001}, "
-            "parameters: {lr: {values: [1.0]}}}\n"
+        sweep = models(30, RANKING) + (
+            "sweep: {models: [ranking], seeds: 2, early_stopping: {patience: 1, min_delta: 0.02}, "
+            "parameters: {lr: {values: [0.1]}}}\n"
         )
         with Cluster(sweep) as cluster:
             self.assertEqual(cluster.start().wait(), 0)
             board = cluster.leaderboard()
-            self.assertEqual([trial["name"] for trial in board["trials"]], ["ranking-learning_rate=1.0"])
+            self.assertEqual([trial["name"] for trial in board["trials"]], ["ranking-learning_rate=0.1"])
             trial = board["trials"][0]
             self.assertEqual([seed["seed"] for seed in trial["seeds"]], [1, 2])
             rmse = [seed["metrics"]["test"]["rmse"] for seed in trial["seeds"]]
@@ -99,7 +99,7 @@ class SeedsTest(unittest.TestCase):
                 self.assertEqual(seed["stopped"]["by"], "early_stopping")
                 curve = [point["validation"]["rmse"] for point in seed["curve"]]
                 self.assertEqual(len(curve), seed["stopped"]["epoch"])
-                self.assertGreater(curve[-1], min(curve) - 0.001)
+                self.assertGreater(curve[-1], min(curve[:-1]) - 0.02)
 
 
 class KeptModelTest(unittest.TestCase):

@@ -175,7 +175,7 @@ TEST(LeaderboardTest, ColumnsFitTheProtocol) {
   towers.config.split = SplitConfig::Of(SplitConfig::Protocol::kLeaveLastOut);
   towers.trial.result.test = {{"hr_10", 0.2}, {"ndcg_10", 0.111}};
   Coordinator::TrialView better = towers;
-  better.trial.name = "better";
+  better.config.name = better.trial.name = "better";
   better.trial.result.validation = {{"hr_10", 0.3}};
   const Leaderboard last_out(SmallData(), {{"popularity", {{"hr_10", 0.033}}}}, Sweep{}, {towers, better});
   for (const char* text : {"validation hr_10", "test ndcg_10", "0.1110", "0.0330"}) {
