@@ -43,14 +43,20 @@ const ConfigWords<OptimizerConfig::Schedule>& Schedules() {
 
 const ConfigWords<FeatureConfig::Kind>& FeatureKinds() {
   using Kind = FeatureConfig::Kind;
-  static const ConfigWords<Kind> words = {
-      {"auto", Kind::kAuto}, {"id", Kind::kId}, {"ids", Kind::kIds}, {"number", Kind::kNumber}};
+  static const ConfigWords<Kind> words = {{"auto", Kind::kAuto},     {"id", Kind::kId},       {"ids", Kind::kIds},
+                                          {"number", Kind::kNumber}, {"words", Kind::kWords}, {"history", Kind::kHistory}};
   return words;
 }
 
 const ConfigWords<FeatureConfig::Pooling>& Poolings() {
   using Pooling = FeatureConfig::Pooling;
-  static const ConfigWords<Pooling> words = {{"sum", Pooling::kSum}, {"mean", Pooling::kMean}};
+  static const ConfigWords<Pooling> words = {{"sum", Pooling::kSum}, {"mean", Pooling::kMean}, {"sqrt", Pooling::kSqrt}};
+  return words;
+}
+
+const ConfigWords<FeatureConfig::Weight>& Weights() {
+  using Weight = FeatureConfig::Weight;
+  static const ConfigWords<Weight> words = {{"one", Weight::kOne}, {"rating", Weight::kRating}, {"age", Weight::kAge}};
   return words;
 }
 
@@ -86,11 +92,9 @@ const ConfigWords<bool>& AccidentalHits() {
 
 const ConfigWords<ModelConfig::Kind>& ModelKinds() {
   using Kind = ModelConfig::Kind;
-  static const ConfigWords<Kind> words = {{"two_tower", Kind::kTwoTower},
-                                          {"ranking", Kind::kRanking},
-                                          {"dcn", Kind::kDcn},
-                                          {"joint", Kind::kJoint},
-                                          {"listwise", Kind::kListwise}};
+  static const ConfigWords<Kind> words = {
+      {"two_tower", Kind::kTwoTower}, {"ranking", Kind::kRanking},   {"dcn", Kind::kDcn},
+      {"joint", Kind::kJoint},        {"listwise", Kind::kListwise}, {"sequence", Kind::kSequence}};
   return words;
 }
 
@@ -117,12 +121,9 @@ const ConfigWords<ConsistencyConfig::Mode>& ConsistencyModes() {
   return words;
 }
 
-void ReadOptimizer(ConfigSection section, OptimizerConfig* optimizer) {
+void ReadUpdate(ConfigSection& section, OptimizerConfig* optimizer) {
   section.Read("kind", &optimizer->kind, OptimizerKinds());
   section.Read("learning_rate", &optimizer->learning_rate, 0.0, 1000.0, Ends::kAboveMin);
-  section.Read("schedule", &optimizer->schedule, Schedules());
-  section.Read("final_fraction", &optimizer->final_fraction, 0.0, 1.0);
-  section.Read("warmup_epochs", &optimizer->warmup_epochs, 0.0, static_cast<double>(kMaxEpochs));
   section.Read("momentum", &optimizer->momentum, 0.0, 1.0, Ends::kBelowMax);
   section.Read("beta1", &optimizer->beta1, 0.0, 1.0, Ends::kBelowMax);
   section.Read("beta2", &optimizer->beta2, 0.0, 1.0, Ends::kBelowMax);
@@ -134,10 +135,24 @@ void ReadOptimizer(ConfigSection section, OptimizerConfig* optimizer) {
   section.Read("l2", &optimizer->l2, 0.0, kMaxNumber);
   section.Read("clip_norm", &optimizer->clip_norm, 0.0, kMaxNumber);
   section.Read("max_norm", &optimizer->max_norm, 0.0, kMaxNumber);
+}
+
+void ReadOptimizer(ConfigSection section, OptimizerConfig* optimizer) {
+  ReadUpdate(section, optimizer);
+  section.Read("schedule", &optimizer->schedule, Schedules());
+  section.Read("final_fraction", &optimizer->final_fraction, 0.0, 1.0);
+  section.Read("warmup_epochs", &optimizer->warmup_epochs, 0.0, static_cast<double>(kMaxEpochs));
   section.Finish();
 }
 
-FeatureConfig ReadFeature(ConfigSection section) {
+// Keys left out are those of the model's optimizer, and so is the schedule.
+void ReadFeatureOptimizer(ConfigSection section, const ModelConfig& model, FeatureConfig* feature) {
+  feature->optimizer = model.optimizer;
+  ReadUpdate(section, &*feature->optimizer);
+  section.Finish();
+}
+
+FeatureConfig ReadFeature(ConfigSection section, const ModelConfig& model) {
   FeatureConfig feature;
   section.Require("name", "the name of a column of the data file");
   section.Read("name", &feature.name);
@@ -147,7 +162,13 @@ FeatureConfig ReadFeature(ConfigSection section) {
     section.Refuse("dim", "must be left out (or 0): a number has no embedding");
   }
   section.Read("pooling", &feature.pooling, Poolings());
+  section.Read("weight", &feature.weight, Weights());
+  if (feature.weight != FeatureConfig::Weight::kOne && feature.kind != FeatureConfig::Kind::kHistory) {
+    section.Refuse("weight", "is for kind 'history' only; leave it out");
+  }
+  section.Read("time_column", &feature.time_column);
   section.Read("init_scale", &feature.init_scale, 0.0, 100.0);
+  if (section.Has("optimizer")) ReadFeatureOptimizer(section.Section("optimizer"), model, &feature);
   section.Finish();
   return feature;
 }
@@ -157,8 +178,8 @@ void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_d
   std::set<std::string> names;
   std::set<int> dims;
   for (const FeatureConfig& feature : tower.features) {
-    if (!names.insert(feature.name).second) {
-      return section.Refuse("features", fmt::format("must name each feature once, but has '{}' twice", feature.name));
+    if (!names.insert(feature.table_name()).second) {
+      return section.Refuse("features", fmt::format("must name each feature once, but has '{}' twice", feature.table_name()));
     }
     dims.insert(feature.dim == 0 ? model_dim : feature.dim);
   }
@@ -168,13 +189,14 @@ void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_d
   }
 }
 
-void ReadTower(ConfigSection section, int model_dim, TowerConfig* tower) {
+// After the model's dim and optimizer, which features may leave out.
+void ReadTower(ConfigSection section, const ModelConfig& model, TowerConfig* tower) {
   section.Require("features", "a list of columns of the data file");
-  for (ConfigSection& feature : section.Sections("features", "name")) tower->features.push_back(ReadFeature(feature));
+  for (ConfigSection& feature : section.Sections("features", "name")) tower->features.push_back(ReadFeature(feature, model));
   section.ReadList("layers", &tower->layers, 1, kMaxWidth, kMaxLayers);
   section.Read("dropout", &tower->dropout, 0.0, 1.0, Ends::kBelowMax);
   section.Read("normalize", &tower->normalize);
-  CheckFeatures(section, *tower, model_dim);
+  CheckFeatures(section, *tower, model.dim);
   section.Finish();
 }
 
@@ -199,18 +221,46 @@ void ReadTwoTowerLoss(ConfigSection section, LossConfig* loss) {
 void ReadQueryAndCandidate(ConfigSection& section, ModelConfig* model) {
   section.Require("query", "the tower of the user");
   section.Require("candidate", "the tower of the item");
-  ReadTower(section.Section("query"), model->dim, &model->query);
-  ReadTower(section.Section("candidate"), model->dim, &model->candidate);
+  ReadTower(section.Section("query"), *model, &model->query);
+  ReadTower(section.Section("candidate"), *model, &model->candidate);
+}
+
+// What the retrieval head of a joint model does not have.
+void ReadHistories(ConfigSection& section, ConfigSection& loss, ModelConfig* model) {
+  section.Read("bias", &model->bias);
+  section.Read("seen_bias", &model->seen_bias);
+  loss.Read("hard_negatives", &model->loss.hard_negatives, 0, kMaxBatch);
+  loss.Read("mask", &model->loss.mask, 0.0, 1.0, Ends::kBelowMax);
+  const bool history = std::any_of(model->query.features.begin(), model->query.features.end(),
+                                   [](const FeatureConfig& feature) { return feature.kind == FeatureConfig::Kind::kHistory; });
+  if (!history && model->loss.mask > 0) loss.Refuse("mask", "needs a feature of kind 'history' in 'query'");
+  if (!history && model->seen_bias) section.Refuse("seen_bias", "needs a feature of kind 'history' in 'query'");
 }
 
 void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
   ReadQueryAndCandidate(section, model);
-  ReadTwoTowerLoss(section.Section("loss"), &model->loss);
+  ConfigSection loss = section.Section("loss");
+  ReadHistories(section, loss, model);
+  ReadTwoTowerLoss(loss, &model->loss);
   const int query = OutputWidth(model->query, model->dim);
   const int candidate = OutputWidth(model->candidate, model->dim);
   if (query != candidate) {
     section.Fail(fmt::format("query is {} wide and candidate {}; both towers must be equally wide", query, candidate));
   }
+}
+
+void ReadSequence(ConfigSection& section, ModelConfig* model) {
+  ConfigSection sequence = section.Section("sequence");
+  SequenceConfig& config = model->sequence;
+  sequence.Read("length", &config.length, 1, kMaxWidth);
+  sequence.Read("blocks", &config.blocks, 1, static_cast<int>(kMaxLayers));
+  sequence.Read("heads", &config.heads, 1, kMaxWidth);
+  if (model->dim % config.heads != 0) sequence.Refuse("heads", fmt::format("must divide the dim of {}", model->dim));
+  sequence.Read("dropout", &config.dropout, 0.0, 1.0, Ends::kBelowMax);
+  sequence.Read("time_column", &config.time_column);
+  sequence.Finish();
+  model->loss.kind = LossConfig::Kind::kFullSoftmax;
+  ReadTwoTowerLoss(section.Section("loss"), &model->loss);
 }
 
 void ReadImplicit(ConfigSection section, ImplicitConfig* implicit) {
@@ -227,14 +277,14 @@ void ReadImplicit(ConfigSection section, ImplicitConfig* implicit) {
   section.Finish();
 }
 
-void ReadDot(ConfigSection section, int model_dim, DotConfig* dot) {
+void ReadDot(ConfigSection section, const ModelConfig& model, DotConfig* dot) {
   section.Require("user", "the tower of the user's vector");
   section.Require("item", "the tower of the item's vector");
-  ReadTower(section.Section("user"), model_dim, &dot->user);
-  ReadTower(section.Section("item"), model_dim, &dot->item);
+  ReadTower(section.Section("user"), model, &dot->user);
+  ReadTower(section.Section("item"), model, &dot->item);
   if (section.Has("implicit")) ReadImplicit(section.Section("implicit"), &dot->implicit.emplace());
-  const int user = OutputWidth(dot->user, model_dim);
-  const int item = OutputWidth(dot->item, model_dim);
+  const int user = OutputWidth(dot->user, model.dim);
+  const int item = OutputWidth(dot->item, model.dim);
   if (user != item) section.Fail(fmt::format("user is {} wide and item {}; both must be equally wide", user, item));
   section.Finish();
 }
@@ -248,8 +298,8 @@ void ReadCross(ConfigSection section, CrossConfig* cross) {
 
 // The terms of the score of one (user, item) example.
 void ReadScore(ConfigSection& section, ModelConfig* model) {
-  if (section.Has("tower")) ReadTower(section.Section("tower"), model->dim, &model->tower);
-  if (section.Has("dot")) ReadDot(section.Section("dot"), model->dim, &model->dot.emplace());
+  if (section.Has("tower")) ReadTower(section.Section("tower"), *model, &model->tower);
+  if (section.Has("dot")) ReadDot(section.Section("dot"), *model, &model->dot.emplace());
   section.Read("bias", &model->bias);
   section.Read("ensemble", &model->ensemble, 1, kMaxEnsemble);
   if (model->kind == ModelConfig::Kind::kDcn || section.Has("cross")) {
@@ -317,6 +367,8 @@ void ReadKind(ConfigSection& section, ModelConfig* model) {
       return ReadJoint(section, model);
     case ModelConfig::Kind::kListwise:
       return ReadListwise(section, model);
+    case ModelConfig::Kind::kSequence:
+      return ReadSequence(section, model);
   }
 }
 
@@ -324,19 +376,29 @@ bool IsNameCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("._-=+,").find(c) != std::string_view::npos;
 }
 
-std::string ToYaml(const OptimizerConfig& o) {
+std::string UpdateFields(const OptimizerConfig& o) {
   return fmt::format(
-      "{{kind: {}, learning_rate: {}, schedule: {}, final_fraction: {}, warmup_epochs: {}, momentum: {}, beta1: {}, beta2: {}, "
-      "epsilon: {}, initial_accumulator: {}, ftrl_l1: {}, ftrl_l2: {}, ftrl_beta: {}, l2: {}, clip_norm: {}, max_norm: {}}}",
-      WordOf(OptimizerKinds(), o.kind), o.learning_rate, WordOf(Schedules(), o.schedule), o.final_fraction, o.warmup_epochs,
-      o.momentum, o.beta1, o.beta2, o.epsilon, o.initial_accumulator, o.ftrl_l1, o.ftrl_l2, o.ftrl_beta, o.l2, o.clip_norm,
-      o.max_norm);
+      "kind: {}, learning_rate: {}, momentum: {}, beta1: {}, beta2: {}, epsilon: {}, initial_accumulator: {}, ftrl_l1: {}, "
+      "ftrl_l2: {}, ftrl_beta: {}, l2: {}, clip_norm: {}, max_norm: {}",
+      WordOf(OptimizerKinds(), o.kind), o.learning_rate, o.momentum, o.beta1, o.beta2, o.epsilon, o.initial_accumulator,
+      o.ftrl_l1, o.ftrl_l2, o.ftrl_beta, o.l2, o.clip_norm, o.max_norm);
+}
+
+std::string ToYaml(const OptimizerConfig& o) {
+  return fmt::format("{{{}, schedule: {}, final_fraction: {}, warmup_epochs: {}}}", UpdateFields(o),
+                     WordOf(Schedules(), o.schedule), o.final_fraction, o.warmup_epochs);
 }
 
 std::string ToYaml(const FeatureConfig& feature) {
-  return fmt::format("{{name: {}, kind: {}, dim: {}, pooling: {}, init_scale: {}}}", QuotedYaml(feature.name),
-                     WordOf(FeatureKinds(), feature.kind), feature.dim, WordOf(Poolings(), feature.pooling),
-                     feature.init_scale);
+  std::string optional;
+  if (feature.kind == FeatureConfig::Kind::kHistory) {
+    optional +=
+        fmt::format(", weight: {}, time_column: {}", WordOf(Weights(), feature.weight), QuotedYaml(feature.time_column));
+  }
+  if (feature.optimizer.has_value()) optional += fmt::format(", optimizer: {{{}}}", UpdateFields(*feature.optimizer));
+  return fmt::format("{{name: {}, kind: {}, dim: {}, pooling: {}, init_scale: {}{}}}", QuotedYaml(feature.name),
+                     WordOf(FeatureKinds(), feature.kind), feature.dim, WordOf(Poolings(), feature.pooling), feature.init_scale,
+                     optional);
 }
 
 std::string ToYaml(const TowerConfig& tower) {
@@ -351,8 +413,10 @@ std::string ToYaml(const LossConfig& loss) {
     const std::string_view word = WordOf(*words, loss.kind);
     if (!word.empty()) return fmt::format("{{kind: {}}}", word);
   }
-  return fmt::format("{{kind: {}, temperature: {}, logq: {}, accidental_hits: {}}}", WordOf(TwoTowerLosses(), loss.kind),
-                     loss.temperature, loss.logq, WordOf(AccidentalHits(), loss.remove_accidental_hits));
+  const std::string negatives = loss.hard_negatives > 0 ? fmt::format(", hard_negatives: {}", loss.hard_negatives) : "";
+  const std::string mask = loss.mask > 0 ? fmt::format(", mask: {}", loss.mask) : "";
+  return fmt::format("{{kind: {}, temperature: {}, logq: {}, accidental_hits: {}{}{}}}", WordOf(TwoTowerLosses(), loss.kind),
+                     loss.temperature, loss.logq, WordOf(AccidentalHits(), loss.remove_accidental_hits), negatives, mask);
 }
 
 std::string ToYaml(const SplitConfig& split) {
@@ -407,11 +471,23 @@ std::string HeadsYaml(const ModelConfig& model) {
       fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
 }
 
+std::string TwoTowerYaml(const ModelConfig& model) {
+  return fmt::format("  bias: {}\n  seen_bias: {}\n  loss: {}\n", model.bias, model.seen_bias, ToYaml(model.loss));
+}
+
+std::string SequenceYaml(const ModelConfig& model) {
+  const SequenceConfig& sequence = model.sequence;
+  return fmt::format("  sequence: {{length: {}, blocks: {}, heads: {}, dropout: {}, time_column: {}}}\n  loss: {}\n",
+                     sequence.length, sequence.blocks, sequence.heads, sequence.dropout, QuotedYaml(sequence.time_column),
+                     ToYaml(model.loss));
+}
+
 std::string KindYaml(const ModelConfig& model) {
+  if (model.kind == ModelConfig::Kind::kSequence) return SequenceYaml(model);
   const bool towers = model.kind == ModelConfig::Kind::kTwoTower || model.kind == ModelConfig::Kind::kJoint;
   if (!towers) return ScoreYaml(model);
   return fmt::format("  query: {}\n  candidate: {}\n", ToYaml(model.query), ToYaml(model.candidate)) +
-         (model.kind == ModelConfig::Kind::kJoint ? HeadsYaml(model) : fmt::format("  loss: {}\n", ToYaml(model.loss)));
+         (model.kind == ModelConfig::Kind::kJoint ? HeadsYaml(model) : TwoTowerYaml(model));
 }
 
 std::string ToYaml(const ModelConfig& model) {
@@ -430,6 +506,17 @@ std::string ToYaml(const ValidationConfig& validation) {
 }
 
 }  // namespace
+
+std::string FeatureConfig::table_name() const {
+  switch (kind) {
+    case Kind::kWords:
+      return "words_" + name;
+    case Kind::kHistory:
+      return "history_" + name + (weight == Weight::kOne ? "" : fmt::format("_{}", WordOf(Weights(), weight)));
+    default:
+      return name;
+  }
+}
 
 void CheckTrialName(ConfigSection& section, std::string_view key, std::string_view name) {
   const bool good = !name.empty() && name.size() <= kMaxNameLength && name[0] != '.' &&
@@ -484,13 +571,13 @@ void ReadConsistency(ConfigSection section, ConsistencyConfig* consistency) {
 }
 
 void ReadModel(ConfigSection section, ModelConfig* model) {
-  section.Require("kind", "'two_tower', 'ranking', 'dcn', 'joint' or 'listwise'");
+  section.Require("kind", "'two_tower', 'ranking', 'dcn', 'joint', 'listwise' or 'sequence'");
   section.Read("kind", &model->kind, ModelKinds());
   section.Read("dim", &model->dim, 1, kMaxWidth);
-  ReadKind(section, model);
   ReadOptimizer(section.Section("optimizer"), &model->optimizer);
   model->dense_optimizer = model->optimizer;
   ReadOptimizer(section.Section("dense_optimizer"), &model->dense_optimizer);
+  ReadKind(section, model);
   section.Read("epochs", &model->epochs, 1, kMaxEpochs);
   section.Read("batch_size", &model->batch_size, 1, kMaxBatch);
   section.Read("start_from", &model->start_from);
@@ -528,6 +615,7 @@ std::string ToYaml(const TrialConfig& config) {
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
   switch (kind) {
     case ModelConfig::Kind::kTwoTower:
+    case ModelConfig::Kind::kSequence:
     case ModelConfig::Kind::kJoint:
       return SplitConfig{.protocol = protocol}.chronological() ? "hr_10" : "top_100";
     case ModelConfig::Kind::kRanking:

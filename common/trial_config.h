@@ -52,13 +52,22 @@ struct OptimizerConfig {
 };
 
 struct FeatureConfig {
-  enum class Kind { kAuto, kId, kIds, kNumber };  // kAuto: from the type of the data column
-  enum class Pooling { kSum, kMean };
+  // kAuto: from the type of the data column. kWords: the words of a text. kHistory: the column's values over the movies that
+  // the user has rated in training.
+  enum class Kind { kAuto, kId, kIds, kNumber, kWords, kHistory };
+  enum class Pooling { kSum, kMean, kSqrt };
+  enum class Weight { kOne, kRating, kAge };
   std::string name;  // a column of the data file
   Kind kind = Kind::kAuto;
-  int dim = 0;                       // of its embedding; 0 = the model's dim. Not for numbers
-  Pooling pooling = Pooling::kMean;  // of kIds
-  double init_scale = 0.05;          // embeddings start uniform in (-init_scale, init_scale)
+  int dim = 0;                                    // of its embedding; 0 = the model's dim. Not for numbers
+  Pooling pooling = Pooling::kMean;               // of kIds, kWords, kHistory; kSqrt: the sum over the root of the count
+  Weight weight = Weight::kOne;                   // of kHistory: of each movie; ratings and ages are normalised
+  std::string time_column = "timestamp";          // of interactions; kAge
+  double init_scale = 0.05;                       // embeddings start uniform in (-init_scale, init_scale)
+  std::optional<OptimizerConfig> optimizer = {};  // where it is not the model's; its schedule is the model's in any case
+
+  // Unique in a tower, and the name of its table after the tower's: "movie_id", "history_movie_id_rating".
+  std::string table_name() const;
 };
 
 // A stack of dense layers over concatenated features. With no layers and one id feature, the output is the embedding itself;
@@ -66,7 +75,7 @@ struct FeatureConfig {
 struct TowerConfig {
   std::vector<FeatureConfig> features;  // at least one
   std::vector<int> layers;              // widths; ReLU between layers, none after the last
-  double dropout = 0.0;                 // [0, 1), after each ReLU
+  double dropout = 0.0;                 // [0, 1), after each ReLU; without layers, of the sum
   bool normalize = false;               // to unit length
 };
 
@@ -99,6 +108,8 @@ struct LossConfig {
   double temperature = 1.0;             // > 0
   bool logq = false;                    // subtract log of each candidate's share of the training rows
   bool remove_accidental_hits = false;  // other occurrences of the positive in the batch are no negatives
+  int hard_negatives = 0;               // so many candidates with the highest scores are the negatives; 0 = all are
+  double mask = 0.0;                    // [0, 1): share of a user's movies that are left out of histories and are the targets
 };
 
 // The heads of a joint model. Each has a projection of the query's and of the candidate's vector for itself.
@@ -117,18 +128,29 @@ struct RatingHeadConfig {
   double dropout = 0.0;
 };
 
+// Self-attention over the last movies that a user has rated, in time order.
+struct SequenceConfig {
+  int length = 200;  // of the sequence, 1 to kMaxDim
+  int blocks = 2;    // each of attention and a layer of the same width, 1 to 32
+  int heads = 1;     // of attention; they share the dim among them
+  double dropout = 0.2;
+  std::string time_column = "timestamp";  // of interactions; equal times keep the order of the data file
+};
+
 struct ModelConfig {
-  enum class Kind { kTwoTower, kRanking, kDcn, kJoint, kListwise };
+  enum class Kind { kTwoTower, kRanking, kDcn, kJoint, kListwise, kSequence };
   Kind kind = Kind::kTwoTower;
   int dim = 32;
-  TowerConfig query;      // two_tower, joint
-  TowerConfig candidate;  // two_tower, joint
+  TowerConfig query;        // two_tower, joint
+  TowerConfig candidate;    // two_tower, joint
+  bool seen_bias = false;   // two_tower: plus a number of the item where it is in the query's history
+  SequenceConfig sequence;  // sequence
 
   // ranking, dcn, listwise: the terms of the score.
   TowerConfig tower;  // features and dense layers; a final layer of width 1 is added. None: no features
   std::optional<CrossConfig> cross;
   std::optional<DotConfig> dot;
-  bool bias = false;  // plus mean + user bias + item bias
+  bool bias = false;  // plus mean + user bias + item bias; two_tower: plus item bias
   int ensemble = 1;   // members that differ in their initial values; predictions are their mean
 
   RetrievalHeadConfig retrieval;  // joint

@@ -34,11 +34,12 @@ std::string_view StatusWord(TrialStatus status) {
 }
 
 // Tables stand in this order.
-constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 5> kKinds = {{{ModelConfig::Kind::kTwoTower, "two_tower"},
+constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 6> kKinds = {{{ModelConfig::Kind::kTwoTower, "two_tower"},
                                                                                    {ModelConfig::Kind::kRanking, "ranking"},
                                                                                    {ModelConfig::Kind::kDcn, "dcn"},
                                                                                    {ModelConfig::Kind::kJoint, "joint"},
-                                                                                   {ModelConfig::Kind::kListwise, "listwise"}}};
+                                                                                   {ModelConfig::Kind::kListwise, "listwise"},
+                                                                                   {ModelConfig::Kind::kSequence, "sequence"}}};
 
 std::string_view KindWord(ModelConfig::Kind kind) {
   return std::find_if(kKinds.begin(), kKinds.end(), [kind](const auto& one) { return one.first == kind; })->second;
@@ -129,6 +130,7 @@ std::vector<std::string> ColumnsOf(ModelConfig::Kind kind, SplitConfig::Protocol
   const bool chronological = SplitConfig{.protocol = protocol}.chronological();
   switch (kind) {
     case ModelConfig::Kind::kTwoTower:
+    case ModelConfig::Kind::kSequence:
       if (chronological) return {"hr_10", "hr_50", "hr_200", "ndcg_10"};
       return {"top_1", "top_10", "top_100", "top_100_unseen"};
     case ModelConfig::Kind::kRanking:

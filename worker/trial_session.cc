@@ -12,8 +12,6 @@ namespace {
 
 constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
 
-uint64_t EpochKey(uint64_t seed, uint32_t epoch) { return MixId(seed * 0x9e3779b97f4a7c15U + epoch); }
-
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(Driver::now() - start); }
 
 }  // namespace
@@ -73,6 +71,7 @@ absl::Status TrialSession::Run() {
   absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, context_.data, split_, context_.device);
   if (!model.ok()) return model.status();
   model_ = *std::move(model);
+  order_.emplace(context_.data, split_, config_.seed, model_->users_together());
   driver_.client().StartSession(assignment_.session);
   if (absl::Status status = CreateTables(); !status.ok()) return status;
 
@@ -153,11 +152,7 @@ absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanSte
   // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead
   // worker goes on with the same batches.
   const uint64_t end = std::min(chunk.end, (chunk.next / batch + 1) * batch);
-  const Permutation order(split_.train.size(), EpochKey(config_.seed, chunk.epoch));
-  std::vector<uint32_t> examples;
-  examples.reserve(end - chunk.next);
-  for (uint64_t position = chunk.next; position < end; ++position) examples.push_back(split_.train[order.At(position)]);
-
+  const std::vector<uint32_t> examples = order_->Range(chunk.epoch, chunk.next, end);
   absl::StatusOr<std::unique_ptr<Step>> step = model_->Plan(examples, chunk.epoch, chunk.next / batch);
   if (!step.ok()) return step.status();
   auto planned = std::make_unique<PlannedStep>();

@@ -24,10 +24,10 @@
 #include "absl/time/time.h"
 #include "common/trial_config.h"
 #include "dataset/dataset.h"
-#include "dataset/permutation.h"
 #include "dataset/split.h"
 #include "worker/client/driver.h"
 #include "worker/models/model.h"
+#include "worker/models/training_order.h"
 #include "worker/progress.h"
 #include "worker/worker_metrics.h"
 
@@ -91,6 +91,7 @@ class TrialSession {
   const Split& split_;
 
   std::unique_ptr<Model> model_;
+  std::optional<TrainingOrder> order_;
   std::vector<TableNumber> numbers_;  // of the model's tables
 
   std::vector<TrainChunk> chunks_;  // leased, not yet planned to the end; the first one is being planned

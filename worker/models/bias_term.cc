@@ -32,9 +32,9 @@ class BiasTerm : public ScoreTerm {
   }
 
   void Backward(TermStep& term, absl::Span<const float> gradients, Step& step) const override {
-    const auto& state = static_cast<const BiasStep&>(term);
+    auto& state = static_cast<BiasStep&>(term);
     for (size_t f = 0; f < tower_.features().size(); ++f) {
-      const FeatureInput& input = state.inputs.features[f];
+      FeatureInput& input = state.inputs.features[f];
       tower_.features()[f].Scatter(input, state.begin, state.begin + gradients.size(), gradients.data(), 1,
                                    step.rows[input.rows].gradients.data());
     }

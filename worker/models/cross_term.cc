@@ -43,6 +43,8 @@ class CrossTerm : public ScoreTerm {
     tower_.Backward(state.pass, state.pass.input.grad(), state.inputs, step);
   }
 
+  void Finish(TermStep& term, Step& step) const override { tower_.Finish(static_cast<CrossStep&>(term).inputs, step); }
+
  private:
   torch::Tensor Output(const torch::Tensor& x0, const DenseLeaves& leaves, const DropoutKey* dropout) const {
     size_t next = 0;

@@ -34,6 +34,8 @@ class DeepTerm : public ScoreTerm {
     tower_.Backward(state.pass, ScoreGradient(gradients, device_), state.inputs, step);
   }
 
+  void Finish(TermStep& term, Step& step) const override { tower_.Finish(static_cast<DeepStep&>(term).inputs, step); }
+
  private:
   Tower tower_;
   torch::Device device_;

@@ -16,20 +16,6 @@ inline uint32_t Mix32(uint32_t x, uint32_t key) {
   return x ^ (x >> 16U);
 }
 
-// 1 / (1 - rate) where an input is kept and 0 where it is dropped. Counter-based, so that it is the same on every device.
-torch::Tensor DropoutMask(int64_t rows, int64_t columns, double rate, const DropoutKey& key, size_t layer) {
-  torch::Tensor mask = torch::empty({rows, columns});
-  auto* out = mask.data_ptr<float>();
-  const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
-  const auto kept = static_cast<float>(1 / (1 - rate));
-  const uint64_t stream = MixId(MixId(MixId(MixId(MixId(key.seed) ^ key.epoch) ^ key.step) ^ key.block) ^ layer);
-  const auto first = static_cast<uint32_t>(stream);
-  const auto stream_key = static_cast<uint32_t>(stream >> 32U);
-  const auto size = static_cast<uint32_t>(rows * columns);
-  for (uint32_t i = 0; i < size; ++i) out[i] = Mix32(first + i, stream_key) < threshold ? 0.0F : kept;
-  return mask;
-}
-
 absl::Status CheckWidth(const std::string& name, std::string_view what, int width) {
   constexpr auto kMax = static_cast<int>(kMaxDim);
   if (width >= 1 && width <= kMax) return absl::OkStatus();
@@ -41,6 +27,19 @@ torch::Tensor OverBuffer(std::vector<float>& buffer, const std::vector<int64_t>&
 }
 
 }  // namespace
+
+torch::Tensor DropoutMask(int64_t rows, int64_t columns, double rate, const DropoutKey& key, size_t number) {
+  torch::Tensor mask = torch::empty({rows, columns});
+  auto* out = mask.data_ptr<float>();
+  const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
+  const auto kept = static_cast<float>(1 / (1 - rate));
+  const uint64_t stream = MixId(MixId(MixId(MixId(MixId(key.seed) ^ key.epoch) ^ key.step) ^ key.block) ^ number);
+  const auto first = static_cast<uint32_t>(stream);
+  const auto stream_key = static_cast<uint32_t>(stream >> 32U);
+  const auto size = static_cast<uint32_t>(rows * columns);
+  for (uint32_t i = 0; i < size; ++i) out[i] = Mix32(first + i, stream_key) < threshold ? 0.0F : kept;
+  return mask;
+}
 
 absl::Status DenseTensors::AddWeight(const Options& options, const std::string& name, int inputs, int units,
                                      std::vector<TableDefinition>& tables) {

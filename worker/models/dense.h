@@ -28,6 +28,10 @@ struct DropoutKey {
   uint64_t block = 0;  // of the step's examples
 };
 
+// 1 / (1 - rate) where an input is kept and 0 where it is dropped, [rows, columns] on the CPU. Counter-based, so that it is the
+// same on every device. `number` tells the masks of one key apart.
+torch::Tensor DropoutMask(int64_t rows, int64_t columns, double rate, const DropoutKey& key, size_t number);
+
 // Dense tensors as leaves over the rows of a step.
 using DenseLeaves = std::vector<torch::Tensor>;
 

@@ -49,7 +49,7 @@ class DotTerm : public ScoreTerm {
         implicit_(std::move(implicit)),
         users_(data.users()),
         items_(data.items()) {
-    for (const Feature& feature : user_.features()) user_per_example_ |= feature.level() == Column::Level::kInteraction;
+    for (const Feature& feature : user_.features()) user_per_example_ |= feature.per_interaction();
   }
 
   std::vector<const DenseTensors*> dense() const override { return {&user_.dense(), &item_.dense()}; }
@@ -139,10 +139,12 @@ void DotTerm::Backward(TermStep& term, absl::Span<const float> gradients, Step& 
 }
 
 void DotTerm::Finish(TermStep& term, Step& step) const {
-  const auto& state = static_cast<const DotStep&>(term);
+  auto& state = static_cast<DotStep&>(term);
   if (implicit_.has_value()) implicit_->Finish(state.implicit, step);
   user_.Backward(state.user.pass, state.user.gradients.to(device_), state.user.inputs, step);
   item_.Backward(state.item.pass, state.item.gradients.to(device_), state.item.inputs, step);
+  user_.Finish(state.user.inputs, step);
+  item_.Finish(state.item.inputs, step);
 }
 
 absl::Status CheckTowers(const Tower& user, const Tower& item) {

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "worker/models/listwise.h"
 #include "worker/models/ranking.h"
+#include "worker/models/sequence.h"
 #include "worker/models/two_tower.h"
 
 namespace marquee {
@@ -39,8 +40,9 @@ class CatchingModel : public Model {
   explicit CatchingModel(std::unique_ptr<Model> model) : model_(std::move(model)) {}
 
   const std::vector<TableDefinition>& tables() const override { return model_->tables(); }
+  bool users_together() const override { return model_->users_together(); }
   absl::StatusOr<std::unique_ptr<Step>> Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step) override {
-    return model_->Plan(examples, epoch, step);
+    return Caught<absl::StatusOr<std::unique_ptr<Step>>>([&] { return model_->Plan(examples, epoch, step); });
   }
   absl::StatusOr<double> Compute(Step& step) override {
     return Caught<absl::StatusOr<double>>([&] { return model_->Compute(step); });
@@ -50,7 +52,7 @@ class CatchingModel : public Model {
     return Caught<absl::Status>([&] { return model_->BeginEvaluation(filled, test); });
   }
   absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override {
-    return model_->PlanEvaluationChunk(examples);
+    return Caught<absl::StatusOr<std::unique_ptr<Step>>>([&] { return model_->PlanEvaluationChunk(examples); });
   }
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override {
     return Caught<absl::StatusOr<MetricSums>>([&] { return model_->Evaluate(filled); });
@@ -70,6 +72,8 @@ absl::StatusOr<std::unique_ptr<Model>> MakeKind(const TrialConfig& config, const
       return MakeRanking(config, data, split, device);
     case ModelConfig::Kind::kListwise:
       return MakeListwise(config, data, split, device);
+    case ModelConfig::Kind::kSequence:
+      return MakeSequence(config, data, split, device);
     case ModelConfig::Kind::kJoint:
       break;
   }

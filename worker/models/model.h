@@ -51,10 +51,15 @@ class Model {
   // Tables to be created, dense ones included; without numbers and trial prefix.
   virtual const std::vector<TableDefinition>& tables() const = 0;
 
+  // Whether an epoch's examples should come user by user (worker/models/training_order.h), and not one by one in a random
+  // order.
+  virtual bool users_together() const { return false; }
+
   // `examples` are interaction indices. `step` counts from 0 within the epoch.
   virtual absl::StatusOr<std::unique_ptr<Step>> Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step) = 0;
 
-  // Sum of the losses of the step's examples; the gradients are of their mean.
+  // Sum of the losses of the step's examples; the gradients are of their mean. Where only some examples are targets (masked
+  // histories), the mean over those times the number of all.
   virtual absl::StatusOr<double> Compute(Step& step) = 0;
 
   // Evaluation of one state of the tables. First the rows that all chunks need (candidates, dense tensors): plan, fill, begin.

@@ -58,7 +58,8 @@ absl::StatusOr<Scorer> Scorer::Make(const TrialConfig& config, const Dataset& da
                                  .dim = model.dim,
                                  .seed = config.seed,
                                  .embedding_optimizer = Optimizer::FromConfig(model.optimizer),
-                                 .dense_optimizer = Optimizer::FromConfig(model.dense_optimizer)};
+                                 .dense_optimizer = Optimizer::FromConfig(model.dense_optimizer),
+                                 .embedding_learning_rate = model.optimizer.learning_rate};
     if (absl::Status status = scorer.AddMember(config, options, split, device, tables); !status.ok()) return status;
   }
   return scorer;

@@ -3,6 +3,8 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 
 #include "absl/types/span.h"
@@ -26,6 +28,9 @@ std::vector<float> Offsets(const SoftmaxExamples& examples) {
   return offsets;
 }
 
+// log(1 + exp(x))
+double SoftPlus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
+
 class RowLoss {
  public:
   RowLoss(const SoftmaxExamples& examples, const SoftmaxOptions& options)
@@ -33,6 +38,7 @@ class RowLoss {
         offsets_(Offsets(examples)),
         inverse_temperature_(static_cast<float>(1 / options.temperature)),
         remove_hits_(options.remove_accidental_hits),
+        hard_negatives_(options.hard_negatives),
         gradient_scale_(inverse_temperature_ / static_cast<float>(std::max<size_t>(examples.positives.size(), 1))) {}
 
   // Turns a query's scores into the gradient of the mean loss with respect to them; returns the sum of its examples' losses.
@@ -42,9 +48,10 @@ class RowLoss {
   double operator()(size_t query, float* scores, std::vector<double>& sums) const {
     Row row(scores, static_cast<Eigen::Index>(offsets_.size()));
     row = row * inverse_temperature_ + Eigen::Map<const Eigen::ArrayXf>(offsets_.data(), row.size());
-    const float top = row.maxCoeff();
     const auto positives = absl::MakeConstSpan(examples_.positives)
                                .subspan(examples_.offsets[query], examples_.offsets[query + 1] - examples_.offsets[query]);
+    if (hard_negatives_ > 0) return AmongHardNegatives(positives, row);
+    const float top = row.maxCoeff();
     double loss = 0;
     for (const uint32_t positive : positives) loss += top - scores[positive] + std::log(examples_.counts[positive]);
 
@@ -65,12 +72,70 @@ class RowLoss {
   }
 
  private:
+  // With z the logarithm of the negatives' sum of exponentials, an example's loss is log(1 + exp(z - x)), x its own
+  // candidate's.
+  double AmongHardNegatives(absl::Span<const uint32_t> positives, Row row) const {
+    std::vector<float> own;
+    for (const uint32_t positive : positives) own.push_back(row[positive]);
+    constexpr float kNone = -std::numeric_limits<float>::infinity();
+    for (const uint32_t positive : positives) row[positive] = kNone;
+    KeepHighest(row);
+    const float top = row.maxCoeff();
+    if (top == kNone) {
+      row.setZero();
+      return 0;
+    }
+    row = (row - top).exp();
+    const double total = row.sum();
+    const double z = top + std::log(total);
+    double loss = 0;
+    double weight = 0;
+    std::vector<float> gradients;
+    for (size_t e = 0; e < positives.size(); ++e) {
+      const double log_count = std::log(static_cast<double>(examples_.counts[positives[e]]));
+      const double x = own[e] - (remove_hits_ ? log_count : 0);
+      loss += SoftPlus(z - x) + (remove_hits_ ? 0 : log_count);
+      gradients.push_back(static_cast<float>(1 / (1 + std::exp(x - z))));
+      weight += gradients.back();
+    }
+    row *= static_cast<float>(weight / total) * gradient_scale_;
+    for (size_t e = 0; e < positives.size(); ++e) row[positives[e]] -= gradient_scale_ * gradients[e];
+    return loss;
+  }
+
+  void KeepHighest(Row row) const {
+    if (row.size() <= hard_negatives_) return;
+    std::vector<float> sorted(row.data(), row.data() + row.size());
+    std::nth_element(sorted.begin(), sorted.begin() + hard_negatives_ - 1, sorted.end(), std::greater<>());
+    const float least = sorted[hard_negatives_ - 1];
+    row = (row < least).select(-std::numeric_limits<float>::infinity(), row);
+  }
+
   const SoftmaxExamples& examples_;
   std::vector<float> offsets_;
   float inverse_temperature_;
   bool remove_hits_;
+  int hard_negatives_;
   float gradient_scale_;
 };
+
+absl::Span<const uint32_t> SeenOf(const SoftmaxExamples& examples, int64_t query) {
+  const uint32_t begin = examples.seen_offsets[query];
+  return absl::MakeConstSpan(examples.seen).subspan(begin, examples.seen_offsets[query + 1] - begin);
+}
+
+torch::Tensor IndexTensor(const std::vector<uint32_t>& values) {
+  return torch::tensor(std::vector<int64_t>(values.begin(), values.end()), torch::kLong);
+}
+
+// The query of each of `count` elements that are grouped by query.
+torch::Tensor QueryOfEach(const std::vector<uint32_t>& offsets, size_t count) {
+  std::vector<int64_t> query_of(count);
+  for (size_t q = 0; q + 1 < offsets.size(); ++q) {
+    std::fill(query_of.begin() + offsets[q], query_of.begin() + offsets[q + 1], static_cast<int64_t>(q));
+  }
+  return torch::tensor(query_of, torch::kLong);
+}
 
 }  // namespace
 
@@ -84,7 +149,17 @@ void GroupByQuery(absl::Span<const uint32_t> query_of, absl::Span<const uint32_t
   for (size_t i = 0; i < candidate_of.size(); ++i) examples.positives[next[query_of[i]]++] = candidate_of[i];
 }
 
-SoftmaxResult SoftmaxLossInBlocks(const torch::Tensor& queries, const torch::Tensor& candidates,
+std::vector<float> LogShares(const Dataset& data, const Split& split) {
+  std::vector<double> counts(data.items(), 0);
+  for (const uint32_t example : split.train) counts[data.item_of()[example]] += 1;
+  std::vector<float> shares;
+  for (const double count : counts) {
+    shares.push_back(static_cast<float>(std::log(std::max(count, 1.0) / static_cast<double>(split.train.size()))));
+  }
+  return shares;
+}
+
+SoftmaxResult SoftmaxLossInBlocks(const torch::Tensor& queries, const torch::Tensor& candidates, const torch::Tensor& seen_bias,
                                   const SoftmaxExamples& examples, const SoftmaxOptions& options) {
   const torch::NoGradGuard no_grad;
   const int64_t rows = queries.size(0);
@@ -94,6 +169,8 @@ SoftmaxResult SoftmaxLossInBlocks(const torch::Tensor& queries, const torch::Ten
   SoftmaxResult result;
   result.query_gradient = torch::empty_like(queries);
   result.candidate_gradient = torch::zeros_like(candidates);
+  if (seen_bias.defined()) result.seen_bias_gradient = torch::zeros_like(seen_bias);
+  const float* seen_values = seen_bias.defined() ? seen_bias.data_ptr<float>() : nullptr;
   const torch::Tensor transposed = candidates.t();
   const torch::Tensor buffer = torch::empty({std::min(block, rows), columns});
   std::vector<double> losses(rows);
@@ -107,8 +184,20 @@ SoftmaxResult SoftmaxLossInBlocks(const torch::Tensor& queries, const torch::Ten
     auto* data = scores.data_ptr<float>();
     at::parallel_for(0, count, kRowGrain, [&](int64_t from, int64_t to) {
       std::vector<double> sums;
-      for (int64_t i = from; i < to; ++i) losses[begin + i] = row_loss(begin + i, data + i * columns, sums);
+      for (int64_t i = from; i < to; ++i) {
+        float* row = data + i * columns;
+        if (seen_values != nullptr) {
+          for (const uint32_t candidate : SeenOf(examples, begin + i)) row[candidate] += seen_values[candidate];
+        }
+        losses[begin + i] = row_loss(begin + i, row, sums);
+      }
     });
+    if (seen_values != nullptr) {
+      auto* seen_gradient = result.seen_bias_gradient.data_ptr<float>();
+      for (int64_t i = 0; i < count; ++i) {
+        for (const uint32_t candidate : SeenOf(examples, begin + i)) seen_gradient[candidate] += data[i * columns + candidate];
+      }
+    }
     torch::Tensor block_gradient = result.query_gradient.narrow(0, begin, count);
     at::mm_out(block_gradient, scores, candidates);
     result.candidate_gradient.addmm_(scores.t(), block_queries);
@@ -117,39 +206,54 @@ SoftmaxResult SoftmaxLossInBlocks(const torch::Tensor& queries, const torch::Ten
   return result;
 }
 
-SoftmaxResult SoftmaxLossWhole(const torch::Tensor& queries, const torch::Tensor& candidates, const SoftmaxExamples& examples,
-                               const SoftmaxOptions& options) {
+SoftmaxResult SoftmaxLossWhole(const torch::Tensor& queries, const torch::Tensor& candidates, const torch::Tensor& seen_bias,
+                               const SoftmaxExamples& examples, const SoftmaxOptions& options) {
   const torch::NoGradGuard no_grad;
   const torch::Device device = queries.device();
-  std::vector<int64_t> query_of(examples.positives.size());
-  for (size_t q = 0; q + 1 < examples.offsets.size(); ++q) {
-    std::fill(query_of.begin() + examples.offsets[q], query_of.begin() + examples.offsets[q + 1], static_cast<int64_t>(q));
-  }
-  const torch::Tensor query = torch::tensor(query_of, torch::kLong).to(device);
-  const torch::Tensor positive =
-      torch::tensor(std::vector<int64_t>(examples.positives.begin(), examples.positives.end()), torch::kLong).to(device);
-  const torch::Tensor counts = torch::tensor(examples.counts).to(device).index({positive});
-  const torch::Tensor offsets = torch::tensor(Offsets(examples)).to(device);
+  const torch::Tensor query = QueryOfEach(examples.offsets, examples.positives.size()).to(device);
+  const torch::Tensor positive = IndexTensor(examples.positives).to(device);
+  const torch::Tensor log_counts = torch::tensor(examples.counts).to(device).index({positive}).log();
+  const torch::Tensor seen_query = QueryOfEach(examples.seen_offsets, examples.seen.size()).to(device);
+  const torch::Tensor seen = IndexTensor(examples.seen).to(device);
 
-  const torch::Tensor x = torch::mm(queries, candidates.t()) / options.temperature + offsets;
+  torch::Tensor scores = torch::mm(queries, candidates.t());
+  if (seen_bias.defined()) scores.index_put_({seen_query, seen}, seen_bias.index({seen}), /*accumulate=*/true);
+  const torch::Tensor x = scores / options.temperature + torch::tensor(Offsets(examples)).to(device);
+  // What is a class for all examples of a query; where negatives are hard, a query's positives are classes of their own
+  // examples only.
+  torch::Tensor shared = x;
+  if (options.hard_negatives > 0) {
+    shared = x.clone();
+    shared.index_put_({query, positive}, torch::full({}, -std::numeric_limits<float>::infinity(), x.options()));
+    if (options.hard_negatives < shared.size(1)) {
+      const torch::Tensor least = std::get<0>(shared.topk(options.hard_negatives, 1)).narrow(1, options.hard_negatives - 1, 1);
+      shared = shared.masked_fill(shared < least, -std::numeric_limits<float>::infinity());
+    }
+  }
   const torch::Tensor top = x.amax(1);
-  const torch::Tensor y = (x - top.unsqueeze(1)).exp();
-  torch::Tensor removed = torch::zeros_like(counts);
-  if (options.remove_accidental_hits) removed = y.index({query, positive}) * (1 - 1 / counts);
-  const torch::Tensor sum = y.sum(1).index({query}) - removed;
-  const torch::Tensor loss = top.index({query}) + sum.log() - x.index({query, positive}) + counts.log();
+  const torch::Tensor y = (shared - top.unsqueeze(1)).exp();
+  // An example's own candidate in its sum: it is already there with its count, unless negatives are hard.
+  const torch::Tensor own = x.index({query, positive}) - (options.remove_accidental_hits ? log_counts : 0 * log_counts);
+  const torch::Tensor added = (own - top.index({query})).exp() - y.index({query, positive});
+  const torch::Tensor sum = y.sum(1).index({query}) + added;
+  const torch::Tensor loss = top.index({query}) + sum.log() - x.index({query, positive}) + log_counts;
 
   const torch::Tensor weight = torch::zeros_like(top).index_add(0, query, 1 / sum);
   torch::Tensor gradient = y * weight.unsqueeze(1);
-  gradient.index_put_({query, positive}, -(1 + removed / sum), /*accumulate=*/true);
+  gradient.index_put_({query, positive}, added / sum - 1, /*accumulate=*/true);
   gradient /= options.temperature * static_cast<double>(std::max<size_t>(examples.positives.size(), 1));
-  return {loss.sum(torch::kDouble).item<double>(), torch::mm(gradient, candidates), torch::mm(gradient.t(), queries)};
+  SoftmaxResult result{
+      loss.sum(torch::kDouble).item<double>(), torch::mm(gradient, candidates), torch::mm(gradient.t(), queries), {}};
+  if (seen_bias.defined()) {
+    result.seen_bias_gradient = torch::zeros_like(seen_bias).index_add(0, seen, gradient.index({seen_query, seen}));
+  }
+  return result;
 }
 
-SoftmaxResult SoftmaxLoss(const torch::Tensor& queries, const torch::Tensor& candidates, const SoftmaxExamples& examples,
-                          const SoftmaxOptions& options) {
-  return queries.device().is_cpu() ? SoftmaxLossInBlocks(queries, candidates, examples, options)
-                                   : SoftmaxLossWhole(queries, candidates, examples, options);
+SoftmaxResult SoftmaxLoss(const torch::Tensor& queries, const torch::Tensor& candidates, const torch::Tensor& seen_bias,
+                          const SoftmaxExamples& examples, const SoftmaxOptions& options) {
+  return queries.device().is_cpu() ? SoftmaxLossInBlocks(queries, candidates, seen_bias, examples, options)
+                                   : SoftmaxLossWhole(queries, candidates, seen_bias, examples, options);
 }
 
 }  // namespace marquee

@@ -20,27 +20,34 @@ absl::Status Within(const Tower::Options& options, const absl::Status& status) {
 
 TableDefinition EmbeddingTable(const Tower::Options& options, const Feature& feature) {
   TableDefinition table;
-  table.name = fmt::format("{}_{}", options.name, feature.name());
+  table.name = fmt::format("{}_{}", options.name, feature.table_name());
   table.dim = static_cast<uint32_t>(feature.width());
   table.seed = options.seed;
   const auto scale = static_cast<float>(feature.config().init_scale);
   table.initializer = {scale > 0 ? Initializer::Kind::kUniform : Initializer::Kind::kZeros, scale};
-  table.optimizer = options.embedding_optimizer;
+  const std::optional<OptimizerConfig>& own = feature.config().optimizer;
+  table.optimizer = own.has_value() ? Optimizer::FromConfig(*own) : options.embedding_optimizer;
   return table;
+}
+
+// The feature's learning rate as a multiple of the embeddings'.
+absl::StatusOr<float> RateOf(const FeatureConfig& feature, const Tower::Options& options) {
+  if (!feature.optimizer.has_value()) return 1.0F;
+  if (options.embedding_learning_rate > 0) {
+    return static_cast<float>(feature.optimizer->learning_rate / options.embedding_learning_rate);
+  }
+  return absl::InvalidArgumentError(fmt::format("feature {}: optimizer: the model takes none of its features", feature.name));
 }
 
 }  // namespace
 
-absl::Span<const uint32_t> Entities::OfLevel(Column::Level level) const {
-  switch (level) {
-    case Column::Level::kInteraction:
-      return interactions;
-    case Column::Level::kUser:
-      return users;
-    case Column::Level::kItem:
-      return items;
-  }
-  return {};
+Tower::Options Tower::Options::FromConfig(const std::string& name, const TrialConfig& config) {
+  return {.name = name,
+          .dim = config.model.dim,
+          .seed = config.seed,
+          .embedding_optimizer = Optimizer::FromConfig(config.model.optimizer),
+          .dense_optimizer = Optimizer::FromConfig(config.model.dense_optimizer),
+          .embedding_learning_rate = config.model.optimizer.learning_rate};
 }
 
 absl::StatusOr<Tower> Tower::Make(const TowerConfig& config, const Options& options, const Dataset& data, const Split& split,
@@ -64,11 +71,15 @@ absl::Status Tower::AddFeatures(const Options& options, const Dataset& data, con
   if (config_.features.empty()) return absl::InvalidArgumentError("features: none; a tower needs at least one");
   std::set<std::string> names;
   for (const FeatureConfig& config : config_.features) {
-    if (!names.insert(config.name).second)
-      return absl::InvalidArgumentError(fmt::format("feature {}: named twice", config.name));
+    if (!names.insert(config.table_name()).second) {
+      return absl::InvalidArgumentError(fmt::format("feature {}: named twice", config.table_name()));
+    }
     absl::StatusOr<Feature> feature = Feature::Make(config, options.dim, data, split);
     if (!feature.ok()) return feature.status();
     feature_tables_.push_back(tables.size());
+    absl::StatusOr<float> rate = RateOf(config, options);
+    if (!rate.ok()) return rate.status();
+    feature_rates_.push_back(*rate);
     if (feature->embedded()) tables.push_back(EmbeddingTable(options, *feature));
     feature_columns_.push_back(sum_ ? 0 : input_width_);
     input_width_ = sum_ ? feature->width() : input_width_ + feature->width();
@@ -100,8 +111,8 @@ TowerInputs Tower::Plan(const Entities& entities, float learning_rate, Step& ste
     TableRows rows;
     rows.table = feature_tables_[i];
     rows.dim = static_cast<uint32_t>(feature.width());
-    rows.learning_rate = learning_rate;
-    inputs.features.push_back(feature.Plan(entities.OfLevel(feature.level()), rows.ids));
+    rows.learning_rate = learning_rate * feature_rates_[i];
+    inputs.features.push_back(feature.Plan(entities, rows.ids));
     if (!feature.embedded()) continue;
     inputs.features.back().rows = step.rows.size();
     rows.values.resize(rows.ids.size() * rows.dim);
@@ -125,11 +136,14 @@ torch::Tensor Tower::Gather(const TowerInputs& inputs, size_t begin, size_t end,
 
 torch::Tensor Tower::Layers(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const {
   torch::Tensor x = ForwardLayers(input, dense, 0, config_.layers.size(), config_.dropout, dropout);
+  if (sum_ && dropout != nullptr && config_.dropout > 0) {
+    x = x * DropoutMask(x.size(0), x.size(1), config_.dropout, *dropout, 0).to(x.device());
+  }
   if (config_.normalize) x = torch::nn::functional::normalize(x, torch::nn::functional::NormalizeFuncOptions().p(2).dim(1));
   return x;
 }
 
-void Tower::Scatter(const TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const {
+void Tower::Scatter(TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const {
   const torch::Tensor gradient = input_gradient.to(torch::kCPU).contiguous();
   const auto* in = gradient.data_ptr<float>();
   const size_t end = begin + static_cast<size_t>(gradient.size(0));
@@ -137,21 +151,36 @@ void Tower::Scatter(const TowerInputs& inputs, size_t begin, const torch::Tensor
   at::parallel_for(0, static_cast<int64_t>(features_.size()), 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; ++i) {
       if (!features_[i].embedded()) continue;
-      const FeatureInput& feature = inputs.features[i];
+      FeatureInput& feature = inputs.features[i];
       features_[i].Scatter(feature, begin, end, in + feature_columns_[i], input_width_,
                            step.rows[feature.rows].gradients.data());
     }
   });
 }
 
-Tower::Pass Tower::Forward(const TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
+void Tower::Finish(TowerInputs& inputs, Step& step) const {
+  inputs.begun = false;
+  at::parallel_for(0, static_cast<int64_t>(features_.size()), 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) {
+      if (features_[i].embedded()) features_[i].Finish(inputs.features[i], step.rows[inputs.features[i].rows].gradients.data());
+    }
+  });
+}
+
+Tower::Pass Tower::Forward(TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
                            const torch::Device& device, const DropoutKey* dropout) const {
+  if (!inputs.begun) {
+    for (size_t i = 0; i < features_.size(); ++i) {
+      if (features_[i].embedded()) features_[i].Begin(inputs.features[i], step.rows[inputs.features[i].rows].values.data());
+    }
+    inputs.begun = true;
+  }
   torch::Tensor input = Gather(inputs, begin, end, step).to(device).requires_grad_(at::GradMode::is_enabled());
   torch::Tensor output = Layers(input, dense, dropout);
   return {begin, std::move(input), std::move(output)};
 }
 
-void Tower::Backward(const Pass& pass, const torch::Tensor& output_gradient, const TowerInputs& inputs, Step& step) const {
+void Tower::Backward(const Pass& pass, const torch::Tensor& output_gradient, TowerInputs& inputs, Step& step) const {
   if (pass.output.is_same(pass.input)) return Scatter(inputs, pass.begin, output_gradient, step);
   torch::autograd::backward({pass.output}, {output_gradient});
   Scatter(inputs, pass.begin, pass.input.grad(), step);

@@ -6,8 +6,8 @@
 // Its tables are one for each embedded feature ("query_user_id"), and two for each layer: "query_layer0_weight" and
 // "query_layer0_bias" (see DenseTensors).
 //
-// One step: Plan -> (rows are filled) -> Forward -> Backward. Rows are gathered, and their gradients summed, on the CPU, where
-// they are; the dense layers run on the device. Not thread-safe.
+// One step: Plan -> (rows are filled) -> Forward and Backward of any number of blocks -> Finish. Rows are gathered, and their
+// gradients summed, on the CPU, where they are; the dense layers run on the device. Not thread-safe.
 
 #include <torch/torch.h>
 
@@ -28,19 +28,10 @@
 
 namespace marquee {
 
-// The entities that a pass is about, as rows of each level; a level that no feature is of may be empty.
-struct Entities {
-  size_t count = 0;
-  absl::Span<const uint32_t> interactions = {};
-  absl::Span<const uint32_t> users = {};
-  absl::Span<const uint32_t> items = {};
-
-  absl::Span<const uint32_t> OfLevel(Column::Level level) const;
-};
-
 struct TowerInputs {
   size_t count = 0;  // of entities
   std::vector<FeatureInput> features;
+  bool begun = false;  // by a Forward, until Finish
 };
 
 class Tower {
@@ -51,7 +42,10 @@ class Tower {
     uint64_t seed = 0;
     Optimizer embedding_optimizer;
     Optimizer dense_optimizer;
-    bool concatenate = false;  // without layers, the output is the concatenated inputs
+    double embedding_learning_rate = 0;  // features with an optimizer of their own learn in proportion to it
+    bool concatenate = false;            // without layers, the output is the concatenated inputs
+
+    static Options FromConfig(const std::string& name, const TrialConfig& config);
   };
 
   // Adds the tower's tables to `tables`. InvalidArgument, naming tower and feature: no features, or the same one twice; without
@@ -77,10 +71,12 @@ class Tower {
     torch::Tensor input;   // [n, inputs], a leaf
     torch::Tensor output;  // [n, width()]
   };
-  Pass Forward(const TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
+  Pass Forward(TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
                const torch::Device& device, const DropoutKey* dropout) const;
   // Adds to the gradients of the step's rows and of the dense leaves.
-  void Backward(const Pass& pass, const torch::Tensor& output_gradient, const TowerInputs& inputs, Step& step) const;
+  void Backward(const Pass& pass, const torch::Tensor& output_gradient, TowerInputs& inputs, Step& step) const;
+  // After the last Backward: what histories have gathered goes to the gradients of the step's rows.
+  void Finish(TowerInputs& inputs, Step& step) const;
 
   // See DenseTensors.
   DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const {
@@ -95,11 +91,12 @@ class Tower {
   absl::Status CheckSum() const;
   torch::Tensor Gather(const TowerInputs& inputs, size_t begin, size_t end, const Step& step) const;
   torch::Tensor Layers(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const;
-  void Scatter(const TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const;
+  void Scatter(TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const;
 
   TowerConfig config_;
   std::vector<Feature> features_;
   std::vector<size_t> feature_tables_;   // by feature; no meaning for numbers
+  std::vector<float> feature_rates_;     // its learning rate as a multiple of the embeddings'
   std::vector<size_t> feature_columns_;  // where its inputs begin
   DenseTensors dense_;
   bool sum_ = false;  // of the embeddings; else they are concatenated

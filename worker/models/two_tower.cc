@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -12,15 +11,14 @@
 #include "absl/status/status.h"
 #include "worker/models/distinct.h"
 #include "worker/models/learning_rate.h"
+#include "worker/models/retrieval_evaluation.h"
 #include "worker/models/softmax_loss.h"
-#include "worker/models/top_k.h"
 #include "worker/models/tower.h"
 
 namespace marquee {
 namespace {
 
-constexpr int64_t kScoreBlock = 128;  // queries scored at once in evaluation
-constexpr int64_t kQueryGrain = 8;    // queries for one thread
+constexpr uint32_t kNotHere = 0xffffffffU;
 
 // A batch's queries: its distinct users, or each of its examples where a query depends on more than the user.
 struct Queries {
@@ -34,11 +32,21 @@ struct Queries {
 struct TwoTowerStep : Step {
   TowerInputs query;
   TowerInputs candidate;
+  TowerInputs bias;        // of the candidates
+  TowerInputs seen_bias;   // likewise
   size_t query_dense = 0;  // positions in rows
   size_t candidate_dense = 0;
   SoftmaxExamples softmax;      // in evaluation, without counts, and positives are items
   std::vector<uint32_t> users;  // of each query; in evaluation
   DropoutKey dropout;
+};
+
+// The candidates' towers at work.
+struct Candidates {
+  Tower::Pass tower;
+  Tower::Pass bias;
+  Tower::Pass seen_bias;
+  torch::Tensor vectors;  // [n, width], and one more column for the bias if there is one
 };
 
 class TwoTower : public Model {
@@ -53,40 +61,52 @@ class TwoTower : public Model {
   absl::Status BeginEvaluation(Step& filled, bool test) override;
   absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override;
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
+  bool users_together() const override { return config_.model.loss.mask > 0; }
 
  private:
-  struct QueryResult {
-    TopKCounts top_k;
-    double loss = 0;
-    bool finite = true;
+  // The towers, in the order of their tables; a bias only where there is one.
+  struct Towers {
+    Tower query;
+    Tower candidate;
+    std::optional<Tower> bias;
+    std::optional<Tower> seen_bias;
   };
 
-  TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-           Tower candidate, std::vector<TableDefinition> tables);
+  TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Towers towers,
+           std::vector<TableDefinition> tables);
 
-  Queries QueriesOf(absl::Span<const uint32_t> examples);
+  Queries QueriesOf(absl::Span<const uint32_t> examples, bool each_example);
+  void PlanTowers(const Entities& queries, absl::Span<const uint32_t> items, const LearningRates::Rates& rates,
+                  TwoTowerStep& step);
+  void PlanCandidates(absl::Span<const uint32_t> items, float learning_rate, TwoTowerStep& step);
+  void AddSeen(const Queries& queries, const HistoryMask* mask, absl::Span<const uint32_t> items, SoftmaxExamples& examples);
+  torch::Tensor QueryVectors(const torch::Tensor& output) const;
+  Candidates ForwardCandidates(TwoTowerStep& step, const DenseLeaves& dense, const DropoutKey* dropout) const;
+  void BackwardCandidates(const Candidates& candidates, const SoftmaxResult& result, TwoTowerStep& step) const;
   std::vector<uint32_t> AllCandidates() const;
   std::vector<uint32_t> BatchCandidates(absl::Span<const uint32_t> examples, std::vector<uint32_t>& candidate_of);
-  QueryResult EvaluateQuery(const TwoTowerStep& step, size_t query, absl::Span<const float> scores) const;
 
   const TrialConfig config_;
   const Dataset& data_;
-  const Split& split_;
   const torch::Device device_;
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
   Tower query_;
   Tower candidate_;
-  bool query_per_example_ = false;
+  std::optional<Tower> bias_;
+  std::optional<Tower> seen_bias_;
+  bool has_histories_ = false;
+  bool query_per_example_ = false;  // since it has columns of interactions
   std::vector<float> logq_;  // by item: minus the logarithm of its share of the training rows; empty where it is not wanted
   DistinctCodes users_;
   DistinctCodes items_;
+  std::optional<History> train_history_;  // where there is a seen bias
 
   // Of the evaluation that has begun.
   torch::Tensor candidates_;
+  torch::Tensor candidate_seen_bias_;
   DenseLeaves query_dense_;
-  std::optional<SeenItems> seen_;
-  bool seen_is_for_test_ = false;
+  RetrievalEvaluation evaluation_;
 };
 
 absl::Status CheckLossConfig(const LossConfig& loss) {
@@ -95,6 +115,9 @@ absl::Status CheckLossConfig(const LossConfig& loss) {
   }
   if (!(loss.temperature > 0)) {
     return absl::InvalidArgumentError(fmt::format("loss: temperature {}; must be above 0", loss.temperature));
+  }
+  if (!(loss.mask >= 0 && loss.mask < 1)) {
+    return absl::InvalidArgumentError(fmt::format("loss: mask {}; must be at least 0 and below 1", loss.mask));
   }
   if (loss.kind == LossConfig::Kind::kFullSoftmax && (loss.logq || loss.remove_accidental_hits)) {
     return absl::InvalidArgumentError(
@@ -124,61 +147,85 @@ absl::Status CheckTowers(const Tower& query, const Tower& candidate) {
   return absl::OkStatus();
 }
 
+bool HasHistories(const Tower& query) {
+  return std::any_of(query.features().begin(), query.features().end(),
+                     [](const Feature& feature) { return feature.config().kind == FeatureConfig::Kind::kHistory; });
+}
+
+absl::Status CheckHistories(const ModelConfig& model, const Tower& query) {
+  if (HasHistories(query)) return absl::OkStatus();
+  if (model.loss.mask > 0) return absl::InvalidArgumentError("loss: mask; needs a feature of kind history in query");
+  if (model.seen_bias) return absl::InvalidArgumentError("seen_bias: needs a feature of kind history in query");
+  return absl::OkStatus();
+}
+
+// A number for each item, which starts at 0: a tower of one feature.
+absl::StatusOr<Tower> MakeItemBias(const std::string& name, const TrialConfig& config, const Dataset& data, const Split& split,
+                                   std::vector<TableDefinition>& tables) {
+  Tower::Options options = Tower::Options::FromConfig(name, config);
+  options.embedding_optimizer.max_norm = 0;
+  options.embedding_optimizer.l2 = 0;
+  TowerConfig tower;
+  tower.features.push_back(
+      {.name = data.item_key().name(), .kind = FeatureConfig::Kind::kId, .dim = 1, .init_scale = 0, .optimizer = {}});
+  return Tower::Make(tower, options, data, split, tables);
+}
+
 absl::StatusOr<std::unique_ptr<Model>> TwoTower::Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                       const torch::Device& device) {
   const ModelConfig& model = config.model;
   if (absl::Status status = CheckLossConfig(model.loss); !status.ok()) return status;
-  Tower::Options options{.name = "query",
-                         .dim = model.dim,
-                         .seed = config.seed,
-                         .embedding_optimizer = Optimizer::FromConfig(model.optimizer),
-                         .dense_optimizer = Optimizer::FromConfig(model.dense_optimizer)};
   std::vector<TableDefinition> tables;
-  absl::StatusOr<Tower> query = Tower::Make(model.query, options, data, split, tables);
+  absl::StatusOr<Tower> query = Tower::Make(model.query, Tower::Options::FromConfig("query", config), data, split, tables);
   if (!query.ok()) return query.status();
-  options.name = "candidate";
-  absl::StatusOr<Tower> candidate = Tower::Make(model.candidate, options, data, split, tables);
+  absl::StatusOr<Tower> candidate =
+      Tower::Make(model.candidate, Tower::Options::FromConfig("candidate", config), data, split, tables);
   if (!candidate.ok()) return candidate.status();
   if (absl::Status status = CheckTowers(*query, *candidate); !status.ok()) return status;
-  return std::unique_ptr<Model>(
-      new TwoTower(config, data, split, device, *std::move(query), *std::move(candidate), std::move(tables)));
-}
-
-std::vector<float> LogShares(const Dataset& data, const Split& split) {
-  std::vector<double> counts(data.items(), 0);
-  for (const uint32_t example : split.train) counts[data.item_of()[example]] += 1;
-  std::vector<float> shares;
-  for (const double count : counts) {
-    shares.push_back(static_cast<float>(std::log(std::max(count, 1.0) / static_cast<double>(split.train.size()))));
+  if (absl::Status status = CheckHistories(model, *query); !status.ok()) return status;
+  Towers towers{*std::move(query), *std::move(candidate), {}, {}};
+  if (model.bias) {
+    absl::StatusOr<Tower> bias = MakeItemBias("bias", config, data, split, tables);
+    if (!bias.ok()) return bias.status();
+    towers.bias = *std::move(bias);
   }
-  return shares;
+  if (model.seen_bias) {
+    absl::StatusOr<Tower> bias = MakeItemBias("seen_bias", config, data, split, tables);
+    if (!bias.ok()) return bias.status();
+    towers.seen_bias = *std::move(bias);
+  }
+  return std::unique_ptr<Model>(new TwoTower(config, data, split, device, std::move(towers), std::move(tables)));
 }
 
-TwoTower::TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-                   Tower candidate, std::vector<TableDefinition> tables)
+TwoTower::TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device,
+                   Towers towers, std::vector<TableDefinition> tables)
     : config_(config),
       data_(data),
-      split_(split),
       device_(device),
       tables_(std::move(tables)),
       rates_(config.model, split.train.size()),
-      query_(std::move(query)),
-      candidate_(std::move(candidate)),
+      query_(std::move(towers.query)),
+      candidate_(std::move(towers.candidate)),
+      bias_(std::move(towers.bias)),
+      seen_bias_(std::move(towers.seen_bias)),
+      has_histories_(HasHistories(query_)),
       users_(data.users()),
-      items_(data.items()) {
+      items_(data.items()),
+      evaluation_(data, split, config.model.loss.temperature) {
   for (const Feature& feature : query_.features()) query_per_example_ |= feature.level() == Column::Level::kInteraction;
   if (config.model.loss.logq) logq_ = LogShares(data, split);
+  if (seen_bias_.has_value()) train_history_.emplace(data, std::vector<const std::vector<uint32_t>*>{&split.train});
 }
 
-Queries TwoTower::QueriesOf(absl::Span<const uint32_t> examples) {
+Queries TwoTower::QueriesOf(absl::Span<const uint32_t> examples, bool each_example) {
   Queries queries;
   queries.of_example.reserve(examples.size());
-  if (query_per_example_) queries.interactions.assign(examples.begin(), examples.end());
+  if (each_example) queries.interactions.assign(examples.begin(), examples.end());
   users_.Begin();
   for (const uint32_t example : examples) {
     const uint32_t user = data_.user_of()[example];
     const auto next = static_cast<uint32_t>(queries.users.size());
-    const uint32_t query = query_per_example_ ? next : users_.SlotOf(user);
+    const uint32_t query = each_example ? next : users_.SlotOf(user);
     if (query == next) queries.users.push_back(user);
     queries.of_example.push_back(query);
   }
@@ -203,12 +250,50 @@ std::vector<uint32_t> TwoTower::BatchCandidates(absl::Span<const uint32_t> examp
   return items;
 }
 
-absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> examples, uint32_t epoch,
-                                                     uint64_t step_number) {
+void TwoTower::PlanCandidates(absl::Span<const uint32_t> items, float learning_rate, TwoTowerStep& step) {
+  const Entities entities{.count = items.size(), .items = items};
+  step.candidate = candidate_.Plan(entities, learning_rate, step);
+  if (bias_.has_value()) step.bias = bias_->Plan(entities, learning_rate, step);
+  if (seen_bias_.has_value()) step.seen_bias = seen_bias_->Plan(entities, learning_rate, step);
+}
+
+void TwoTower::PlanTowers(const Entities& queries, absl::Span<const uint32_t> items, const LearningRates::Rates& rates,
+                          TwoTowerStep& step) {
+  step.query = query_.Plan(queries, rates.embedding, step);
+  PlanCandidates(items, rates.embedding, step);
+  step.query_dense = query_.PlanDense(rates.dense, step);
+  step.candidate_dense = candidate_.PlanDense(rates.dense, step);
+}
+
+// Which candidates are in the history of each query.
+void TwoTower::AddSeen(const Queries& queries, const HistoryMask* mask, absl::Span<const uint32_t> items,
+                       SoftmaxExamples& examples) {
+  std::vector<uint32_t> candidate_of(data_.items(), kNotHere);
+  for (size_t i = 0; i < items.size(); ++i) candidate_of[items[i]] = static_cast<uint32_t>(i);
+  examples.seen_offsets.push_back(0);
+  for (size_t q = 0; q < queries.users.size(); ++q) {
+    const uint32_t target = mask == nullptr ? data_.item_of()[queries.interactions[q]] : kNotHere;
+    for (const uint32_t interaction : train_history_->Of(queries.users[q])) {
+      const uint32_t item = data_.item_of()[interaction];
+      const uint32_t candidate = candidate_of[item];
+      const bool left_out = mask != nullptr ? mask->LeavesOut(interaction) : item == target;
+      if (left_out || candidate == kNotHere) continue;
+      const bool again = examples.seen.size() > examples.seen_offsets.back() && examples.seen.back() == candidate;
+      if (!again) examples.seen.push_back(candidate);
+    }
+    examples.seen_offsets.push_back(static_cast<uint32_t>(examples.seen.size()));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> batch, uint32_t epoch, uint64_t step_number) {
   auto step = std::make_unique<TwoTowerStep>();
-  step->examples = examples.size();
+  step->examples = batch.size();
   step->dropout = {.seed = config_.seed, .epoch = epoch, .step = step_number};
-  const Queries queries = QueriesOf(examples);
+  const HistoryMask epoch_mask(config_.seed, epoch, config_.model.loss.mask);
+  const HistoryMask* mask = config_.model.loss.mask > 0 ? &epoch_mask : nullptr;
+  std::vector<uint32_t> examples(batch.begin(), batch.end());
+  if (mask != nullptr) std::erase_if(examples, [&](uint32_t example) { return !mask->LeavesOut(example); });
+  const Queries queries = QueriesOf(examples, query_per_example_ || (has_histories_ && mask == nullptr));
 
   std::vector<uint32_t> candidate_of;
   std::vector<uint32_t> items = BatchCandidates(examples, candidate_of);
@@ -223,42 +308,75 @@ absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> 
     for (const uint32_t item : items) step->softmax.bias.push_back(-logq_[item]);
   }
   GroupByQuery(queries.of_example, candidate_of, queries.users.size(), step->softmax);
+  if (seen_bias_.has_value()) AddSeen(queries, mask, items, step->softmax);
 
-  const LearningRates::Rates rates = rates_.At(epoch, step_number);
-  step->query = query_.Plan(queries.entities(), rates.embedding, *step);
-  step->candidate = candidate_.Plan({.count = items.size(), .items = items}, rates.embedding, *step);
-  step->query_dense = query_.PlanDense(rates.dense, *step);
-  step->candidate_dense = candidate_.PlanDense(rates.dense, *step);
+  Entities entities = queries.entities();
+  entities.mask = mask;
+  PlanTowers(entities, items, rates_.At(epoch, step_number), *step);
   return step;
+}
+
+// A column of ones for the candidates' bias.
+torch::Tensor TwoTower::QueryVectors(const torch::Tensor& output) const {
+  const torch::Tensor vectors = output.detach();
+  return bias_.has_value() ? torch::cat({vectors, vectors.new_ones({vectors.size(0), 1})}, 1) : vectors;
+}
+
+Candidates TwoTower::ForwardCandidates(TwoTowerStep& step, const DenseLeaves& dense, const DropoutKey* dropout) const {
+  Candidates candidates;
+  const size_t count = step.candidate.count;
+  candidates.tower = candidate_.Forward(step.candidate, 0, count, step, dense, device_, dropout);
+  candidates.vectors = candidates.tower.output.detach().contiguous();
+  if (bias_.has_value()) {
+    candidates.bias = bias_->Forward(step.bias, 0, count, step, {}, device_, nullptr);
+    candidates.vectors = torch::cat({candidates.vectors, candidates.bias.output.detach()}, 1);
+  }
+  if (seen_bias_.has_value()) candidates.seen_bias = seen_bias_->Forward(step.seen_bias, 0, count, step, {}, device_, nullptr);
+  return candidates;
+}
+
+void TwoTower::BackwardCandidates(const Candidates& candidates, const SoftmaxResult& result, TwoTowerStep& step) const {
+  const int64_t width = candidate_.width();
+  candidate_.Backward(candidates.tower, result.candidate_gradient.narrow(1, 0, width), step.candidate, step);
+  if (bias_.has_value()) bias_->Backward(candidates.bias, result.candidate_gradient.narrow(1, width, 1), step.bias, step);
+  if (seen_bias_.has_value()) {
+    seen_bias_->Backward(candidates.seen_bias, result.seen_bias_gradient.unsqueeze(1), step.seen_bias, step);
+  }
 }
 
 absl::StatusOr<double> TwoTower::Compute(Step& planned) {
   auto& step = static_cast<TwoTowerStep&>(planned);
   if (absl::Status status = BeginGradients(step); !status.ok()) return status;
+  if (step.softmax.positives.empty()) return 0.0;  // the mask has left no target in this batch
   const DenseLeaves query_dense = query_.Leaves(step, step.query_dense, device_, /*train=*/true);
   const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/true);
   const Tower::Pass query = query_.Forward(step.query, 0, step.query.count, step, query_dense, device_, &step.dropout);
   DropoutKey candidate_dropout = step.dropout;
   candidate_dropout.block = 1;
-  const Tower::Pass candidate =
-      candidate_.Forward(step.candidate, 0, step.candidate.count, step, candidate_dense, device_, &candidate_dropout);
+  const Candidates candidates = ForwardCandidates(step, candidate_dense, &candidate_dropout);
 
   const LossConfig& loss = config_.model.loss;
-  const SoftmaxResult result =
-      SoftmaxLoss(query.output.detach(), candidate.output.detach(), step.softmax,
-                  {.temperature = loss.temperature, .remove_accidental_hits = loss.remove_accidental_hits});
+  const SoftmaxOptions options{.temperature = loss.temperature,
+                               .remove_accidental_hits = loss.remove_accidental_hits,
+                               .hard_negatives = loss.hard_negatives};
+  const torch::Tensor seen_bias =
+      seen_bias_.has_value() ? candidates.seen_bias.output.detach().flatten().contiguous() : torch::Tensor();
+  const SoftmaxResult result = SoftmaxLoss(QueryVectors(query.output), candidates.vectors, seen_bias, step.softmax, options);
   if (absl::Status status = CheckLoss(result.loss, step.dropout); !status.ok()) return status;
-  query_.Backward(query, result.query_gradient, step.query, step);
-  candidate_.Backward(candidate, result.candidate_gradient, step.candidate, step);
+  query_.Backward(query, result.query_gradient.narrow(1, 0, query_.width()), step.query, step);
+  BackwardCandidates(candidates, result, step);
+  query_.Finish(step.query, step);
+  candidate_.Finish(step.candidate, step);
   CollectGradients(query_dense, step.query_dense, step);
   CollectGradients(candidate_dense, step.candidate_dense, step);
-  return result.loss;
+  // Of all the step's examples, whether they were targets or history.
+  return result.loss * static_cast<double>(step.examples) / static_cast<double>(step.softmax.positives.size());
 }
 
 absl::StatusOr<std::unique_ptr<Step>> TwoTower::PlanEvaluation() {
   auto step = std::make_unique<TwoTowerStep>();
   const std::vector<uint32_t> items = AllCandidates();
-  step->candidate = candidate_.Plan({.count = items.size(), .items = items}, 0, *step);
+  PlanCandidates(items, 0, *step);
   step->query_dense = query_.PlanDense(0, *step);
   step->candidate_dense = candidate_.PlanDense(0, *step);
   return step;
@@ -268,83 +386,36 @@ absl::Status TwoTower::BeginEvaluation(Step& filled, bool test) {
   const torch::NoGradGuard no_grad;
   auto& step = static_cast<TwoTowerStep&>(filled);
   const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/false);
-  candidates_ =
-      candidate_.Forward(step.candidate, 0, step.candidate.count, step, candidate_dense, device_, nullptr).output.contiguous();
+  const Candidates candidates = ForwardCandidates(step, candidate_dense, nullptr);
+  candidates_ = candidates.vectors;
+  if (seen_bias_.has_value()) candidate_seen_bias_ = candidates.seen_bias.output.flatten().to(torch::kCPU).contiguous();
   query_dense_ = query_.Leaves(step, step.query_dense, device_, /*train=*/false);
   for (torch::Tensor& leaf : query_dense_) leaf = leaf.clone();
-  if (!seen_.has_value() || seen_is_for_test_ != test) {
-    std::vector<const std::vector<uint32_t>*> parts = {&split_.train};
-    if (test) parts.push_back(&split_.validation);
-    seen_.emplace(data_, parts);
-    seen_is_for_test_ = test;
-  }
+  evaluation_.Begin(test);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Step>> TwoTower::PlanEvaluationChunk(absl::Span<const uint32_t> examples) {
   auto step = std::make_unique<TwoTowerStep>();
   step->examples = examples.size();
-  const Queries queries = QueriesOf(examples);
+  const Queries queries = QueriesOf(examples, query_per_example_);
   std::vector<uint32_t> targets;
   for (const uint32_t example : examples) targets.push_back(data_.item_of()[example]);
   GroupByQuery(queries.of_example, targets, queries.users.size(), step->softmax);
-  step->query = query_.Plan(queries.entities(), 0, *step);
+  Entities entities = queries.entities();
+  entities.purpose = evaluation_.test() ? Entities::For::kTest : Entities::For::kValidation;
+  step->query = query_.Plan(entities, 0, *step);
   step->users = queries.users;
   return step;
-}
-
-TwoTower::QueryResult TwoTower::EvaluateQuery(const TwoTowerStep& step, size_t query, absl::Span<const float> scores) const {
-  QueryResult result;
-  const Eigen::Map<const Eigen::ArrayXf> row(scores.data(), static_cast<Eigen::Index>(scores.size()));
-  result.finite = (row * 0.0F).sum() == 0.0F;
-  if (!result.finite) return result;
-
-  const float top = row.maxCoeff();
-  const auto inverse_temperature = static_cast<float>(1 / config_.model.loss.temperature);
-  const double log_sum = std::log(static_cast<double>(((row - top) * inverse_temperature).exp().sum()));
-  const absl::Span<const uint32_t> seen = seen_->Of(step.users[query]);
-  for (size_t e = step.softmax.offsets[query]; e < step.softmax.offsets[query + 1]; ++e) {
-    const uint32_t target = step.softmax.positives[e];
-    result.top_k.Add(scores, target, seen);
-    result.loss += log_sum + static_cast<double>(top - scores[target]) * inverse_temperature;
-  }
-  return result;
 }
 
 absl::StatusOr<MetricSums> TwoTower::Evaluate(Step& filled) {
   const torch::NoGradGuard no_grad;
   auto& step = static_cast<TwoTowerStep&>(filled);
   if (!candidates_.defined()) return absl::FailedPreconditionError("Evaluate before BeginEvaluation");
-  const torch::Tensor queries = query_.Forward(step.query, 0, step.query.count, step, query_dense_, device_, nullptr).output;
-  const torch::Tensor transposed = candidates_.t();
-  const int64_t columns = candidates_.size(0);
-  const auto count = static_cast<int64_t>(step.query.count);
-
-  std::vector<QueryResult> results(step.query.count);
-  for (int64_t begin = 0; begin < count; begin += kScoreBlock) {
-    const int64_t rows = std::min(kScoreBlock, count - begin);
-    const torch::Tensor scores = torch::mm(queries.narrow(0, begin, rows), transposed).to(torch::kCPU);
-    const auto* data = scores.data_ptr<float>();
-    at::parallel_for(0, rows, kQueryGrain, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) {
-        results[begin + i] = EvaluateQuery(step, begin + i, {data + i * columns, static_cast<size_t>(columns)});
-      }
-    });
-  }
-
-  TopKCounts top_k;
-  MetricSum loss{.sum = 0, .weight = static_cast<double>(step.examples)};
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (!results[i].finite) {
-      return absl::OutOfRangeError(fmt::format("scores of user index {}: not all are finite", step.users[i]));
-    }
-    top_k.Add(results[i].top_k);
-    loss.sum += results[i].loss;
-  }
-  MetricSums sums;
-  top_k.AddTo(sums, split_.chronological());
-  sums["loss"] = loss;
-  return sums;
+  const torch::Tensor queries =
+      QueryVectors(query_.Forward(step.query, 0, step.query.count, step, query_dense_, device_, nullptr).output);
+  return evaluation_.Evaluate(queries, candidates_, candidate_seen_bias_, step.users, step.softmax);
 }
 
 }  // namespace

@@ -62,6 +62,28 @@ model:
   rating: {weight: 2, projection: 16, dot: true, layers: [64, 32], bias: true, dropout: 0.2}
 )";
 
+constexpr char kHistory[] = R"(name: history
+model:
+  kind: two_tower
+  query:
+    features:
+      - {name: movie_id, kind: history, pooling: sqrt, optimizer: {kind: adam, learning_rate: 0.02}}
+      - {name: movie_id, kind: history, weight: age, time_column: bought}
+  candidate: {features: [movie_id, {name: movie_title, kind: words}]}
+  bias: true
+  seen_bias: true
+  loss: {kind: full_softmax, mask: 0.5, hard_negatives: 100}
+  optimizer: {kind: adagrad, learning_rate: 0.1, l2: 0.001, schedule: cosine}
+)";
+
+constexpr char kSequence[] = R"(name: sequence
+model:
+  kind: sequence
+  dim: 48
+  sequence: {length: 100, blocks: 3, heads: 4, dropout: 0.3, time_column: bought}
+  loss: {kind: in_batch_softmax, logq: true}
+)";
+
 constexpr char kListwise[] = R"(name: listwise
 model:
   kind: listwise
@@ -116,7 +138,7 @@ TEST(TrialConfigTest, DefaultsFitTheKind) {
 }
 
 TEST(TrialConfigTest, WrittenAndReadAgainItIsTheSame) {
-  for (const char* yaml : {kTwoTower, kRanking, kFactors, kDcn, kJoint, kListwise}) {
+  for (const char* yaml : {kTwoTower, kRanking, kFactors, kDcn, kJoint, kListwise, kHistory, kSequence}) {
     const absl::StatusOr<TrialConfig> config = ParseTrialConfig(yaml);
     ASSERT_TRUE(config.ok()) << config.status();
     const absl::StatusOr<TrialConfig> again = ParseTrialConfig(ToYaml(*config));
@@ -137,7 +159,7 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
   };
   for (const Case& wrong : {
            Case{"dim: 64", "dim: 0", "trial:10: key 'model.dim': value '0'"},
-           Case{"kind: two_tower", "kind: two_towers", "'two_tower', 'ranking', 'dcn', 'joint' or 'listwise'"},
+           Case{"kind: two_tower", "kind: two_towers", "'two_tower', 'ranking', 'dcn', 'joint', 'listwise' or 'sequence'"},
            Case{"learning_rate: 0.03", "learning_rate: 0", "model.optimizer.learning_rate"},
            Case{"learning_rate: 0.03", "learning_rat: 0.03", "did you mean 'learning_rate'"},
            Case{"dropout: 0.25", "dropout: 1", "below 1"},
@@ -219,6 +241,41 @@ TEST(TrialConfigTest, RefusesTermsAndHeadsThatDoNotFit) {
   EXPECT_THAT(ErrorOf(Replaced(kJoint, "projection: 16, ", "")), HasSubstr("'rating' needs a projection"));
   const std::string none = Replaced(Replaced(kJoint, "weight: 0.5", "weight: 0"), "weight: 2", "weight: 0");
   EXPECT_THAT(ErrorOf(none), HasSubstr("weight 0 for both tasks"));
+}
+
+TEST(TrialConfigTest, ReadsHistories) {
+  const absl::StatusOr<TrialConfig> config = ParseTrialConfig(kHistory);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const ModelConfig& model = config->model;
+  const FeatureConfig& history = model.query.features[0];
+  EXPECT_EQ(history.kind, FeatureConfig::Kind::kHistory);
+  EXPECT_EQ(history.pooling, FeatureConfig::Pooling::kSqrt);
+  EXPECT_EQ(history.table_name(), "history_movie_id");
+  ASSERT_TRUE(history.optimizer.has_value());
+  EXPECT_EQ(history.optimizer->kind, OptimizerConfig::Kind::kAdam);
+  EXPECT_EQ(history.optimizer->learning_rate, 0.02);
+  EXPECT_EQ(history.optimizer->l2, 0.001);  // left out: as in the model's
+  EXPECT_EQ(model.query.features[1].table_name(), "history_movie_id_age");
+  EXPECT_EQ(model.query.features[1].time_column, "bought");
+  EXPECT_FALSE(model.query.features[1].optimizer.has_value());
+  EXPECT_EQ(model.candidate.features[1].table_name(), "words_movie_title");
+  EXPECT_TRUE(model.bias);
+  EXPECT_TRUE(model.seen_bias);
+  EXPECT_EQ(model.loss.mask, 0.5);
+  EXPECT_EQ(model.loss.hard_negatives, 100);
+  const absl::StatusOr<TrialConfig> again = ParseTrialConfig(ToYaml(*config));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->model.query.features[0].optimizer->learning_rate, 0.02);
+  EXPECT_EQ(again->model.loss.mask, 0.5);
+}
+
+TEST(TrialConfigTest, RefusesHistoriesThatDoNotFit) {
+  EXPECT_THAT(ErrorOf(Replaced(kHistory, "mask: 0.5", "mask: 1")), HasSubstr("model.loss.mask"));
+  EXPECT_THAT(ErrorOf(Replaced(kHistory, "kind: words", "weight: age")), HasSubstr("is for kind 'history' only"));
+  EXPECT_THAT(ErrorOf(Replaced(kHistory, "weight: age, ", "")), HasSubstr("'history_movie_id' twice"));
+  EXPECT_THAT(ErrorOf(Replaced(kHistory, "learning_rate: 0.02", "schedule: linear")), HasSubstr("schedule': unknown"));
+  EXPECT_THAT(ErrorOf(Replaced(kTwoTower, "temperature: 0.2", "mask: 0.5")), HasSubstr("needs a feature of kind 'history'"));
+  EXPECT_THAT(ErrorOf(Replaced(kSequence, "heads: 4", "heads: 5")), HasSubstr("must divide the dim of 48"));
 }
 
 TEST(TrialConfigTest, TowerWithoutLayersSumsFeaturesOfOneDim) {

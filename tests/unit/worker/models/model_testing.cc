@@ -6,6 +6,8 @@
 #include <cmath>
 #include <random>
 
+#include "worker/models/training_order.h"
+
 namespace marquee {
 
 const TinyData& Tiny() {
@@ -119,19 +121,22 @@ Trained Train(const TrialConfig& config, const TinyData& tiny) {
   trained.model = Make(config, tiny);
   trained.rows = std::make_unique<RowMap>(trained.model->tables());
   const auto batch_size = static_cast<size_t>(config.model.batch_size);
+  const size_t examples = tiny.split.train.size();
+  TrainingOrder by_user(*tiny.data, tiny.split, 9, /*users_together=*/true);
   std::vector<uint32_t> order = tiny.split.train;
   std::mt19937 random(9);
   for (uint32_t epoch = 0; epoch < static_cast<uint32_t>(config.model.epochs); ++epoch) {
     std::shuffle(order.begin(), order.end(), random);
+    if (trained.model->users_together()) order = by_user.Range(epoch, 0, examples);
     double sum = 0;
-    for (size_t begin = 0; begin < order.size(); begin += batch_size) {
-      const size_t size = std::min(batch_size, order.size() - begin);
+    for (size_t begin = 0; begin < examples; begin += batch_size) {
+      const size_t size = std::min(batch_size, examples - begin);
       auto step = Planned(*trained.model, {order.data() + begin, size}, epoch, begin / batch_size);
       trained.rows->Fill(*step);
       sum += ComputedLoss(*trained.model, *step);
       trained.rows->Apply(*step);
     }
-    trained.losses.push_back(sum / static_cast<double>(order.size()));
+    trained.losses.push_back(sum / static_cast<double>(examples));
   }
   return trained;
 }

@@ -1,0 +1,53 @@
+#ifndef MARQUEE_WORKER_MODELS_HISTORY_VALUES_H_
+#define MARQUEE_WORKER_MODELS_HISTORY_VALUES_H_
+
+// What a history feature reads: users' histories for training and validation (made of train) and for test (of train and
+// validation), and the weight of each of their movies.
+//
+// Weights other than 1 are (x - mean) / deviation over the training interactions, and 0 where x is not known. For `rating`, x
+// is the rating. For `age`, x is log(1 + seconds) from the rating to the user's last one in the same history. Not thread-safe:
+// the history for test is made when it is first asked for.
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/trial_config.h"
+#include "dataset/dataset.h"
+#include "dataset/split.h"
+#include "worker/models/history.h"
+
+namespace marquee {
+
+class HistoryValues {
+ public:
+  struct Part {
+    History history;
+    std::vector<float> weights;  // as history.interactions(); empty: 1
+  };
+
+  // InvalidArgument for a time column that is none, where one is needed. `data` and `split` must outlive the object.
+  static absl::StatusOr<HistoryValues> Make(const FeatureConfig& config, const Dataset& data, const Split& split);
+
+  const Part& part(bool test);
+  const Dataset& data() const { return *data_; }
+
+ private:
+  HistoryValues(FeatureConfig::Weight weight, const Column* time, const Dataset& data, const Split& split);
+
+  Part MakePart(const std::vector<const std::vector<uint32_t>*>& parts) const;
+  std::vector<double> Raw(const History& history) const;  // NaN where not known
+
+  FeatureConfig::Weight weight_;
+  const Column* time_;  // kAge
+  const Dataset* data_;
+  const Split* split_;
+  double mean_ = 0;
+  double deviation_ = 1;
+  Part train_;
+  std::optional<Part> known_;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_WORKER_MODELS_HISTORY_VALUES_H_
