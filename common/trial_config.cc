@@ -227,8 +227,10 @@ void ReadQueryAndCandidate(ConfigSection& section, ModelConfig* model) {
 
 // What the retrieval head of a joint model does not have.
 void ReadHistories(ConfigSection& section, ConfigSection& loss, ModelConfig* model) {
-  section.Read("bias", &model->bias);
-  section.Read("seen_bias", &model->seen_bias);
+  if (model->kind == ModelConfig::Kind::kTwoTower) {
+    section.Read("bias", &model->bias);
+    section.Read("seen_bias", &model->seen_bias);
+  }
   loss.Read("hard_negatives", &model->loss.hard_negatives, 0, kMaxBatch);
   loss.Read("mask", &model->loss.mask, 0.0, 1.0, Ends::kBelowMax);
   const bool history = std::any_of(model->query.features.begin(), model->query.features.end(),
@@ -325,7 +327,6 @@ void ReadListwise(ConfigSection& section, ModelConfig* model) {
 void ReadRetrievalHead(ConfigSection section, RetrievalHeadConfig* head) {
   section.Read("weight", &head->weight, 0.0, kMaxNumber);
   section.Read("projection", &head->projection, 0, kMaxWidth);
-  ReadTwoTowerLoss(section.Section("loss"), &head->loss);
   section.Finish();
 }
 
@@ -341,6 +342,9 @@ void ReadRatingHead(ConfigSection section, RatingHeadConfig* head) {
 
 void ReadJoint(ConfigSection& section, ModelConfig* model) {
   ReadQueryAndCandidate(section, model);
+  ConfigSection loss = section.Section("loss");
+  ReadHistories(section, loss, model);
+  ReadTwoTowerLoss(loss, &model->loss);
   ReadRetrievalHead(section.Section("retrieval"), &model->retrieval);
   ReadRatingHead(section.Section("rating"), &model->rating);
   const int query = OutputWidth(model->query, model->dim);
@@ -465,9 +469,10 @@ std::string HeadsYaml(const ModelConfig& model) {
   const RetrievalHeadConfig& retrieval = model.retrieval;
   const RatingHeadConfig& rating = model.rating;
   return fmt::format(
-      "  retrieval: {{weight: {}, projection: {}, loss: {}}}\n"
+      "  loss: {}\n"
+      "  retrieval: {{weight: {}, projection: {}}}\n"
       "  rating: {{weight: {}, projection: {}, dot: {}, layers: [{}], bias: {}, dropout: {}}}\n",
-      retrieval.weight, retrieval.projection, ToYaml(retrieval.loss), rating.weight, rating.projection, rating.dot,
+      ToYaml(model.loss), retrieval.weight, retrieval.projection, rating.weight, rating.projection, rating.dot,
       fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
 }
 

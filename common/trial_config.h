@@ -116,7 +116,6 @@ struct LossConfig {
 struct RetrievalHeadConfig {
   double weight = 1.0;  // of its loss
   int projection = 0;   // width; 0 = none, the towers' outputs themselves
-  LossConfig loss;
 };
 
 struct RatingHeadConfig {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "worker/models/joint.h"
 #include "worker/models/listwise.h"
 #include "worker/models/ranking.h"
 #include "worker/models/sequence.h"
@@ -75,7 +76,7 @@ absl::StatusOr<std::unique_ptr<Model>> MakeKind(const TrialConfig& config, const
     case ModelConfig::Kind::kSequence:
       return MakeSequence(config, data, split, device);
     case ModelConfig::Kind::kJoint:
-      break;
+      return MakeJoint(config, data, split, device);
   }
   return absl::InvalidArgumentError("kind: unknown");
 }

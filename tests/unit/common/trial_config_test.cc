@@ -58,7 +58,8 @@ model:
   kind: joint
   query: {features: [user_id]}
   candidate: {features: [movie_id], layers: [48]}
-  retrieval: {weight: 0.5, projection: 24, loss: {kind: full_softmax, temperature: 0.7}}
+  loss: {kind: full_softmax, temperature: 0.7}
+  retrieval: {weight: 0.5, projection: 24}
   rating: {weight: 2, projection: 16, dot: true, layers: [64, 32], bias: true, dropout: 0.2}
 )";
 
@@ -216,8 +217,8 @@ TEST(TrialConfigTest, ReadsTheHeadsOfAJointModel) {
   const ModelConfig& model = config->model;
   EXPECT_EQ(model.retrieval.weight, 0.5);
   EXPECT_EQ(model.retrieval.projection, 24);
-  EXPECT_EQ(model.retrieval.loss.kind, LossConfig::Kind::kFullSoftmax);
-  EXPECT_EQ(model.retrieval.loss.temperature, 0.7);
+  EXPECT_EQ(model.loss.kind, LossConfig::Kind::kFullSoftmax);
+  EXPECT_EQ(model.loss.temperature, 0.7);
   EXPECT_EQ(model.rating.weight, 2.0);
   EXPECT_EQ(model.rating.projection, 16);
   EXPECT_TRUE(model.rating.dot);
@@ -237,7 +238,7 @@ TEST(TrialConfigTest, RefusesTermsAndHeadsThatDoNotFit) {
               HasSubstr("'model.tower': is missing"));
   EXPECT_THAT(ErrorOf(Replaced(kListwise, "softmax", "squared_error")), HasSubstr("'list_mle' or 'softmax'"));
   EXPECT_THAT(ErrorOf(Replaced(kListwise, "list_size: 50", "list_size: 1")), HasSubstr("model.list_size"));
-  EXPECT_THAT(ErrorOf(Replaced(kJoint, "projection: 24, ", "")), HasSubstr("'retrieval' needs a projection"));
+  EXPECT_THAT(ErrorOf(Replaced(kJoint, ", projection: 24", "")), HasSubstr("'retrieval' needs a projection"));
   EXPECT_THAT(ErrorOf(Replaced(kJoint, "projection: 16, ", "")), HasSubstr("'rating' needs a projection"));
   const std::string none = Replaced(Replaced(kJoint, "weight: 0.5", "weight: 0"), "weight: 2", "weight: 0");
   EXPECT_THAT(ErrorOf(none), HasSubstr("weight 0 for both tasks"));
