@@ -219,7 +219,8 @@ class LocalTwoTower : public LocalTrainer {
     const torch::Tensor query = query_->Forward({}, users, items);
     const torch::Tensor candidate = candidate_->Forward({}, users, items);
     const SoftmaxResult result =
-        SoftmaxLoss(query.detach(), candidate.detach(), softmax, {model_.loss.temperature, model_.loss.remove_accidental_hits});
+        SoftmaxLoss(query.detach(), candidate.detach(), /*seen_bias=*/{}, softmax,
+                    {model_.loss.temperature, model_.loss.remove_accidental_hits});
     torch::autograd::backward({query, candidate}, {result.query_gradient, result.candidate_gradient});
     optimizers_.Step();
     return result.loss;

@@ -174,7 +174,7 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
            Case{"name: retrieval-1", "name: a/b", "letters, digits"},
            Case{"seed: 7", "seed: -7", "key 'seed'"},
            Case{"test: 0.3", "test: 1.0", "data.test"},
-           Case{"epochs: 5", "bias: true", "key 'model.bias': unknown"},
+           Case{"epochs: 5", "ensemble: 2", "key 'model.ensemble': unknown"},
        }) {
     EXPECT_THAT(ErrorOf(Replaced(kTwoTower, wrong.from, wrong.to)), HasSubstr(wrong.error)) << wrong.to;
   }

@@ -16,7 +16,7 @@ using testing::HasSubstr;
 
 TrialConfig JointModel() {
   TrialConfig config;
-  config.name = "j";
+  config.name = "joint";
   config.seed = 5;
   config.model.kind = ModelConfig::Kind::kJoint;
   config.model.dim = 6;
