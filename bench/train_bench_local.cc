@@ -218,9 +218,8 @@ class LocalTwoTower : public LocalTrainer {
     optimizers_.ZeroGradients();
     const torch::Tensor query = query_->Forward({}, users, items);
     const torch::Tensor candidate = candidate_->Forward({}, users, items);
-    const SoftmaxResult result =
-        SoftmaxLoss(query.detach(), candidate.detach(), /*seen_bias=*/{}, softmax,
-                    {model_.loss.temperature, model_.loss.remove_accidental_hits});
+    const SoftmaxResult result = SoftmaxLoss(query.detach(), candidate.detach(), /*seen_bias=*/{}, softmax,
+                                             {model_.loss.temperature, model_.loss.remove_accidental_hits});
     torch::autograd::backward({query, candidate}, {result.query_gradient, result.candidate_gradient});
     optimizers_.Step();
     return result.loss;
