@@ -1,4 +1,4 @@
-#include "worker/models/cross_norms.h"
+#include "common/cross_norms.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

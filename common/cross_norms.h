@@ -1,9 +1,9 @@
-#ifndef MARQUEE_WORKER_MODELS_CROSS_NORMS_H_
-#define MARQUEE_WORKER_MODELS_CROSS_NORMS_H_
+#ifndef MARQUEE_COMMON_CROSS_NORMS_H_
+#define MARQUEE_COMMON_CROSS_NORMS_H_
 
 // Which pairs of features a trained DCN-v2 uses: the Frobenius norms of the blocks of a cross layer's weights, as in figure 4
 // of Wang et al., "DCN V2", WWW 2021 (arXiv 2008.13535). Entry (a, b) is of the rows of feature a and the columns of feature b:
-// how strongly b, in the layer's input, is multiplied with a of x0. Pure functions, without LibTorch.
+// how strongly b, in the layer's input, is multiplied with a of x0. Pure functions.
 
 #include <string>
 #include <vector>
@@ -31,4 +31,4 @@ absl::StatusOr<std::vector<std::vector<double>>> CrossBlockNorms(absl::Span<cons
 
 }  // namespace marquee
 
-#endif  // MARQUEE_WORKER_MODELS_CROSS_NORMS_H_
+#endif  // MARQUEE_COMMON_CROSS_NORMS_H_
