@@ -47,7 +47,7 @@ details { margin: 1rem 0; }
 summary { cursor: pointer; }
 pre { background: var(--panel); border-radius: 8px; padding: 12px; overflow-x: auto; font-size: .85rem; }
 footer { max-width: 1080px; margin: 3rem auto 1.5rem; padding: 0 16px; color: var(--faint); font-size: .85rem; }
-@media (max-width: 600px) { body { font-size: 15px; } h1 { font-size: 1.4rem; } th, td { padding: 4px 6px; } th { white-space: normal; vertical-align: bottom; } }
+@media (max-width: 600px) { body { font-size: 15px; } h1 { font-size: 1.4rem; } th, td { padding: 4px 6px; } th, th.number { white-space: normal; vertical-align: bottom; } }
 )";
 
 // Draws every chart, again whenever the scheme changes, and fits it to its place.
@@ -69,6 +69,17 @@ constexpr char kScript[] = R"(
       tooltip: {confine: true}, grid: {left: 8, right: 20, top: both(options.legend).length ? 40 : 16, bottom: 8, containLabel: true},
     });
     chart.setOption(options);
+    // Text that stands on lines or cells keeps to the scheme's colours.
+    const scheme = getComputedStyle(document.documentElement);
+    const [ink, paper] = ['--ink', '--paper'].map(name => scheme.getPropertyValue(name).trim());
+    if (options.parallel) {
+      const onLines = {color: ink, textBorderColor: paper, textBorderWidth: 3};
+      if (narrow) chart.setOption({parallel: {layout: 'vertical', left: 24, right: 24, top: 16, bottom: 44}});
+      chart.setOption({parallelAxis: options.parallelAxis.map(() => ({
+        nameTextStyle: onLines, ...(narrow ? {nameLocation: 'middle', nameGap: 26} : {}),
+        axisLabel: {...onLines, hideOverlap: true, width: narrow ? 60 : 140, overflow: 'truncate'}}))});
+    }
+    chart.setOption({series: both(options.series).map(one => one.type === 'heatmap' ? {label: {color: ink}} : {})});
     for (const axis of ['xAxis', 'yAxis']) {
       if (options[axis]) chart.setOption({[axis]: both(options[axis]).map(() => ({axisLabel: {
         hideOverlap: true, fontSize: narrow ? 11 : 12, width: narrow ? 110 : 240, overflow: 'truncate'}}))});
@@ -82,7 +93,8 @@ constexpr char kScript[] = R"(
 })();
 )";
 
-bool LooksLikeNumber(std::string_view text) { return text.find_first_not_of("0123456789.,+-%e") == std::string_view::npos; }
+// "-" and "0.8712 ±0.0031" too.
+bool LooksLikeNumber(std::string_view text) { return text.find_first_not_of("0123456789.,+-%e ±") == std::string_view::npos; }
 
 // By column: whether all its cells look like numbers.
 std::vector<bool> NumberColumns(const Page::Table& table) {

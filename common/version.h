@@ -8,6 +8,11 @@ namespace marquee {
 // The version of marquee that this was built from, for example "0.1.0".
 std::string_view Version();
 
+// What it was built with: "GNU 12.2.0, Release".
+std::string_view Compiler();
+// The LibTorch of this build, for example "1.13.0"; empty if it was built without, as where no models are trained.
+std::string_view LibTorchVersion();
+
 }  // namespace marquee
 
 #endif  // MARQUEE_COMMON_VERSION_H_

@@ -10,28 +10,10 @@
 #include <numeric>
 #include <optional>
 
-#include "scheduler/metric_goal.h"
-
 namespace marquee {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string_view StatusWord(TrialStatus status) {
-  switch (status) {
-    case TrialStatus::kPending:
-      return "pending";
-    case TrialStatus::kRunning:
-      return "running";
-    case TrialStatus::kFinished:
-      return "finished";
-    case TrialStatus::kFailed:
-      return "failed";
-    case TrialStatus::kStopped:
-      return "stopped";
-  }
-  return "";
-}
 
 // Tables stand in this order.
 constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 6> kKinds = {{{ModelConfig::Kind::kTwoTower, "two_tower"},
@@ -75,16 +57,6 @@ void Flatten(const YAML::Node& node, const std::string& path, Json* params) {
       (*params)[name] = entry.second.IsScalar() ? ScalarToJson(entry.second.Scalar()) : nested(entry.second);
     }
   }
-}
-
-// Every hyper-parameter, resolved.
-Json ParamsOf(const TrialConfig& config) {
-  const YAML::Node spec = YAML::Load(ToYaml(config));
-  Json params = Json::object();
-  Flatten(spec["model"], "", &params);
-  params["seed"] = config.seed;
-  for (const char* section : {"data", "consistency"}) Flatten(spec[section], section, &params);
-  return params;
 }
 
 std::optional<double> Find(const std::map<std::string, double>& metrics, const std::string& name) {
@@ -228,9 +200,35 @@ std::string Shown(const std::optional<double>& value) { return value.has_value()
 
 }  // namespace
 
+std::string_view StatusWord(TrialStatus status) {
+  switch (status) {
+    case TrialStatus::kPending:
+      return "pending";
+    case TrialStatus::kRunning:
+      return "running";
+    case TrialStatus::kFinished:
+      return "finished";
+    case TrialStatus::kFailed:
+      return "failed";
+    case TrialStatus::kStopped:
+      return "stopped";
+  }
+  return "";
+}
+
+nlohmann::ordered_json ParametersOf(const TrialConfig& config) {
+  const YAML::Node spec = YAML::Load(ToYaml(config));
+  Json params = Json::object();
+  Flatten(spec["model"], "", &params);
+  params["seed"] = config.seed;
+  for (const char* section : {"data", "consistency"}) Flatten(spec[section], section, &params);
+  return params;
+}
+
 Leaderboard::Data Leaderboard::Describe(const Dataset& data, const Split& split) {
   return Data{.name = data.name(),
               .synthetic = data.synthetic(),
+              .checksum = data.checksum(),
               .ratings = data.interactions(),
               .users = data.users(),
               .movies = data.rated_items(),
@@ -243,7 +241,11 @@ Leaderboard::Data Leaderboard::Describe(const Dataset& data, const Split& split)
 
 Leaderboard::Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep& sweep,
                          std::vector<Coordinator::TrialView> trials)
-    : data_(std::move(data)), baselines_(std::move(baselines)), metric_(sweep.metric), maximize_(sweep.maximize) {
+    : data_(std::move(data)),
+      baselines_(std::move(baselines)),
+      metric_(sweep.metric),
+      maximize_(sweep.maximize),
+      references_(sweep.references) {
   std::vector<std::string> configurations;
   for (Coordinator::TrialView& trial : trials) {
     const std::string name = trial.config.repeats.empty() ? trial.config.name : trial.config.repeats;
@@ -271,8 +273,6 @@ Coordinator::TrialView Leaderboard::Summarize(const std::vector<Coordinator::Tri
   return summary;
 }
 
-std::string Leaderboard::MetricOf(const TrialConfig& config) const { return MetricGoal::Of(config, metric_, maximize_).metric; }
-
 bool Leaderboard::Better(const Coordinator::TrialView& a, const Coordinator::TrialView& b) const {
   if (a.config.model.kind != b.config.model.kind) return a.config.model.kind < b.config.model.kind;
   if (Order(a.trial.status) != Order(b.trial.status)) return Order(a.trial.status) < Order(b.trial.status);
@@ -284,6 +284,7 @@ std::string Leaderboard::Json() const {
   marquee::Json board;
   board["dataset"] = {{"name", data_.name},
                       {"synthetic", data_.synthetic},
+                      {"checksum", fmt::format("{:016x}", data_.checksum)},
                       {"ratings", data_.ratings},
                       {"users", data_.users},
                       {"movies", data_.movies},
@@ -303,7 +304,7 @@ std::string Leaderboard::Json() const {
     entry["name"] = trial.trial.name;
     entry["model"] = KindWord(trial.config.model.kind);
     AddEnd(trial, &entry);
-    entry["params"] = ParamsOf(trial.config);
+    entry["params"] = ParametersOf(trial.config);
     entry["metrics"] = {{"validation", result.validation}, {"test", result.test}};
     if (!result.epoch_losses.empty()) entry["metrics"]["train"] = {{"loss", result.epoch_losses.back()}};
     entry["epoch_losses"] = result.epoch_losses;
@@ -316,6 +317,9 @@ std::string Leaderboard::Json() const {
     }
     entry["seeds"] = marquee::Json::array();
     for (const Coordinator::TrialView& seed : seeds) entry["seeds"].push_back(SeedEntry(seed));
+    if (const auto found = references_.find(trial.trial.name); found != references_.end()) {
+      for (const ReferenceFigures& figures : found->second) entry["reference"][figures.source] = figures.metrics;
+    }
     entry["seconds"] = result.seconds;
     entry["examples_per_second"] = result.examples_per_second;
     entry["examples"] = result.examples;
@@ -325,67 +329,120 @@ std::string Leaderboard::Json() const {
   return board.dump(2) + "\n";
 }
 
-std::string Leaderboard::TableOf(ModelConfig::Kind kind) const {
-  const SplitConfig::Protocol protocol = trials_.front().config.split.protocol;  // all have the same split
-  const std::vector<std::string> columns = ColumnsOf(kind, protocol);
-  const std::string metric = metric_.empty() ? std::string(DefaultMetric(kind, protocol)) : metric_;
-  TextTable table;
-  std::vector<std::string> head = {std::string(KindWord(kind)), "validation " + metric};
-  for (const std::string& column : columns) head.push_back("test " + column);
-  head.insert(head.end(), {"loss", "seconds", "examples/s"});
-  table.Add(head);
-  for (const Baseline& baseline : baselines_) {
-    std::vector<std::string> row = {"(" + baseline.name + ")", "-"};
-    bool any = false;
-    for (const std::string& column : columns) {
-      row.push_back(Shown(Find(baseline.metrics, column)));
-      any = any || baseline.metrics.contains(column);
+std::vector<std::string> Leaderboard::ReferencesOf(ModelConfig::Kind kind) const {
+  std::vector<std::string> names;
+  for (const Coordinator::TrialView& trial : trials_) {
+    const auto found = references_.find(trial.trial.name);
+    if (trial.config.model.kind != kind || found == references_.end()) continue;
+    for (const ReferenceFigures& figures : found->second) {
+      for (const auto& [metric, value] : figures.metrics) {
+        const std::string name = fmt::format("{} {}", figures.source, metric);
+        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+      }
     }
-    if (any) table.Add(row);
+  }
+  return names;
+}
+
+std::string Leaderboard::ReferenceCell(const std::string& configuration, const std::string& reference) const {
+  const auto found = references_.find(configuration);
+  if (found == references_.end()) return "-";
+  for (const ReferenceFigures& figures : found->second) {
+    for (const auto& [metric, value] : figures.metrics) {
+      if (fmt::format("{} {}", figures.source, metric) == reference) return Shown(value);
+    }
+  }
+  return "-";
+}
+
+Leaderboard::Table Leaderboard::TableOf(ModelConfig::Kind kind) const {
+  const auto first =
+      std::find_if(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
+  Table table{.kind = kind,
+              .word = std::string(KindWord(kind)),
+              .goal = MetricGoal::Of(first->config, metric_, maximize_),
+              .metrics = ColumnsOf(kind, first->config.split.protocol),
+              .references = ReferencesOf(kind),
+              .rows = {}};
+  for (const Baseline& baseline : baselines_) {
+    Row row{.name = baseline.name, .trial = nullptr, .validation = "-", .test = {}, .references = {}};
+    bool any = false;
+    for (const std::string& metric : table.metrics) {
+      row.test.push_back(Shown(Find(baseline.metrics, metric)));
+      any = any || baseline.metrics.contains(metric);
+    }
+    row.references.resize(table.references.size(), "-");
+    if (any) table.rows.push_back(std::move(row));
   }
   for (const Coordinator::TrialView& trial : trials_) {
-    if (trial.config.model.kind == kind) table.Add(CellsOf(trial, metric, columns));
+    if (trial.config.model.kind != kind) continue;
+    const auto shown = [&](MetricMap TrialResult::*part, const std::string& metric) {
+      const auto spread = Find(Deviations(MetricsOf(SeedsOf(trial.trial.name), part)), metric);
+      return Shown(Find(trial.trial.result.*part, metric)) + (spread.has_value() ? fmt::format(" ±{:.4f}", *spread) : "");
+    };
+    Row row{.name = trial.trial.name,
+            .trial = &trial,
+            .validation = shown(&TrialResult::validation, table.goal.metric),
+            .test = {},
+            .references = {}};
+    for (const std::string& metric : table.metrics) row.test.push_back(shown(&TrialResult::test, metric));
+    for (const std::string& reference : table.references) {
+      row.references.push_back(ReferenceCell(trial.trial.name, reference));
+    }
+    table.rows.push_back(std::move(row));
   }
-  return table.Text();
+  return table;
 }
 
-std::vector<std::string> Leaderboard::CellsOf(const Coordinator::TrialView& trial, const std::string& metric,
-                                              const std::vector<std::string>& columns) const {
-  const TrialResult& result = trial.trial.result;
-  const std::vector<Coordinator::TrialView>& seeds = seeds_.at(trial.trial.name);
-  const auto shown = [&](MetricMap TrialResult::*part, const std::string& name) {
-    const auto spread = Find(Deviations(MetricsOf(seeds, part)), name);
-    return Shown(Find(result.*part, name)) + (spread.has_value() ? fmt::format(" ±{:.4f}", *spread) : "");
-  };
-  std::vector<std::string> row = {trial.trial.name};
-  if (trial.trial.status == TrialStatus::kStopped) {
-    row.push_back(shown(&TrialResult::validation, metric));
-    row.push_back(result.epochs == 0 ? "not run" : fmt::format("stopped at epoch {}", result.epochs));
-    return row;
-  }
-  if (trial.trial.status != TrialStatus::kFinished) {
-    row.emplace_back(StatusWord(trial.trial.status));
-    return row;
-  }
-  row.push_back(shown(&TrialResult::validation, metric));
-  for (const std::string& column : columns) row.push_back(shown(&TrialResult::test, column));
-  row.push_back(result.epoch_losses.empty() ? "-" : fmt::format("{:.4f}", result.epoch_losses.back()));
-  row.push_back(fmt::format("{:.1f}", result.seconds));
-  row.push_back(fmt::format("{:.0f}", result.examples_per_second));
-  return row;
-}
-
-std::string Leaderboard::Table() const {
-  std::string text = fmt::format("{}{}: {} ratings of {} users and {} movies; split {} ({:016x})\n", data_.name,
-                                 data_.synthetic && data_.name.find("synthetic") == std::string::npos ? " (synthetic)" : "",
-                                 data_.ratings, data_.users, data_.movies, data_.split, data_.split_checksum);
-  if (data_.synthetic) text += "This data is synthetic: made up by a program, it says nothing of real people or movies.\n";
+std::vector<Leaderboard::Table> Leaderboard::Tables() const {
+  std::vector<Table> tables;
   for (const auto& one : kKinds) {
     const ModelConfig::Kind kind = one.first;
     const bool any =
         std::any_of(trials_.begin(), trials_.end(), [kind](const auto& trial) { return trial.config.model.kind == kind; });
-    if (any) text += fmt::format("\n{}", TableOf(kind));
+    if (any) tables.push_back(TableOf(kind));
   }
+  return tables;
+}
+
+std::string Leaderboard::TextOf(const Table& table) {
+  TextTable text;
+  std::vector<std::string> head = {table.word, "validation " + table.goal.metric};
+  for (const std::string& metric : table.metrics) head.push_back("test " + metric);
+  head.insert(head.end(), table.references.begin(), table.references.end());
+  head.insert(head.end(), {"loss", "seconds", "examples/s"});
+  text.Add(head);
+  for (const Row& row : table.rows) {
+    std::vector<std::string> cells = {row.trial == nullptr ? fmt::format("({})", row.name) : row.name};
+    const TrialStatus status = row.trial == nullptr ? TrialStatus::kFinished : row.trial->trial.status;
+    if (!HasResult(status)) {
+      cells.emplace_back(StatusWord(status));
+    } else if (status == TrialStatus::kStopped) {
+      const uint32_t epochs = row.trial->trial.result.epochs;
+      cells.push_back(row.validation);
+      cells.push_back(epochs == 0 ? "not run" : fmt::format("stopped at epoch {}", epochs));
+    } else {
+      cells.push_back(row.validation);
+      cells.insert(cells.end(), row.test.begin(), row.test.end());
+    }
+    if (row.trial != nullptr && status == TrialStatus::kFinished) {
+      const TrialResult& result = row.trial->trial.result;
+      cells.insert(cells.end(), row.references.begin(), row.references.end());
+      cells.push_back(result.epoch_losses.empty() ? "-" : fmt::format("{:.4f}", result.epoch_losses.back()));
+      cells.push_back(fmt::format("{:.1f}", result.seconds));
+      cells.push_back(fmt::format("{:.0f}", result.examples_per_second));
+    }
+    text.Add(std::move(cells));
+  }
+  return text.Text();
+}
+
+std::string Leaderboard::Text() const {
+  std::string text = fmt::format("{}{}: {} ratings of {} users and {} movies; split {} ({:016x})\n", data_.name,
+                                 data_.synthetic && data_.name.find("synthetic") == std::string::npos ? " (synthetic)" : "",
+                                 data_.ratings, data_.users, data_.movies, data_.split, data_.split_checksum);
+  if (data_.synthetic) text += "This data is synthetic: made up by a program, it says nothing of real people or movies.\n";
+  for (const Table& table : Tables()) text += fmt::format("\n{}", TextOf(table));
   for (const auto& [configuration, seeds] : seeds_) {
     for (const Coordinator::TrialView& trial : seeds) {
       if (trial.trial.status != TrialStatus::kFailed) continue;

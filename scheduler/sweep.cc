@@ -27,6 +27,7 @@ constexpr size_t kMaxTrials = 10000;
 constexpr uint64_t kMaxSeeds = 1000;
 constexpr int kMaxEpochs = 100000;
 constexpr double kMaxDelta = 1e9;
+constexpr double kMaxFigure = 1e9;
 constexpr size_t kLongestName = 150;  // of a configuration; its seeds' names are longer
 
 std::string FolderOf(const std::string& path) { return std::filesystem::absolute(path).parent_path().string(); }
@@ -98,6 +99,7 @@ struct Entry {
   std::string model;
   std::vector<ModelOverride> set;
   std::vector<Parameter> parameters;
+  std::vector<ReferenceFigures> references = {};
   int line = 0;
 };
 
@@ -129,6 +131,7 @@ class SweepReader {
   void ReadEntries(ConfigSection& sweep);
   Entry ReadTrialEntry(ConfigSection section);
   void ReadSet(ConfigSection section, Entry* entry);
+  void ReadReferences(ConfigSection section, Entry* entry);
   void ReadSearch(ConfigSection& sweep);
   void ReadSeeds(ConfigSection& sweep);
   void ReadValidationSection(ConfigSection& sweep);
@@ -308,6 +311,7 @@ Entry SweepReader::ReadTrialEntry(ConfigSection section) {
                          .line = section.line()});
   }
   entry.parameters = ReadParameters(section.Section("parameters"));
+  ReadReferences(section.Section("reference"), &entry);
   section.Finish();
   return entry;
 }
@@ -317,6 +321,19 @@ void SweepReader::ReadSet(ConfigSection section, Entry* entry) {
     entry->set.push_back(
         ModelOverride{.path = path, .value = section.node(path), .where = fmt::format("{}.{}", section.path(), path)});
   }
+}
+
+void SweepReader::ReadReferences(ConfigSection section, Entry* entry) {
+  for (const std::string& source : section.keys()) {
+    ConfigSection figures = section.Section(source);
+    ReferenceFigures reference{.source = source, .metrics = {}};
+    for (const std::string& metric : figures.keys()) {
+      figures.Read(metric, &reference.metrics[metric], -kMaxFigure, kMaxFigure);
+    }
+    figures.Finish();
+    entry->references.push_back(std::move(reference));
+  }
+  section.Finish();
 }
 
 // Draws go round the entries, so that each has its share of them.
@@ -383,6 +400,7 @@ absl::Status SweepReader::AddConfiguration(const Entry& entry, const std::vector
   for (uint64_t i = 0; seeds_.empty() && i < std::max<uint64_t>(1, seed_count_); ++i) seeds.push_back(trial.seed + i);
   // The first seed has the configuration's own name, so that others may be added to a sweep that has run with one.
   const std::string configuration = trial.name;
+  if (!entry.references.empty()) result_.references[configuration] = entry.references;
   for (const uint64_t seed : seeds) {
     trial.seed = seed;
     if (seed != seeds.front()) {

@@ -19,9 +19,11 @@
 //       chunk_batches: 4
 //       metric: {name: top_100, goal: maximize}           # default: top_100 and rmse, by the model's kind
 //
-// or, in the place of `models`, a list: `trials: [{name: small, model: retrieval, set: {dim: 16}}]`.
+// or, in the place of `models`, a list: `trials: [{name: small, model: retrieval, set: {dim: 16}}]`, where an entry may have
+// figures to be compared with: `reference: {report: {top_100: 0.2}}`.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,10 +35,17 @@
 
 namespace marquee {
 
+// What someone else reached, as results show it beside a trial's own figures.
+struct ReferenceFigures {
+  std::string source;
+  std::map<std::string, double> metrics;
+};
+
 struct Sweep {
   std::vector<TrialConfig> trials;  // names are unique; all have the same split and consistency
   std::optional<AshaOptions> asha;
   KeepModels keep = KeepModels::kBest;
+  std::map<std::string, std::vector<ReferenceFigures>> references;  // by the configuration's name
   uint32_t workers_per_trial = 1;
   uint32_t chunk_batches = 4;
   std::string metric;  // by which trials are ranked; empty: DefaultMetric of each one's kind

@@ -12,7 +12,9 @@
 #include "common/program.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
+#include "scheduler/feature_interactions.h"
 #include "scheduler/leaderboard.h"
+#include "scheduler/report.h"
 
 namespace marquee {
 namespace {
@@ -36,6 +38,12 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   origin.split_name = split.name;
   origin.split_checksum = Hex(split.checksum);
   return origin;
+}
+
+// The folder's own name, of "runs/demo/" and "." too.
+std::string NameOf(const std::string& folder) {
+  std::error_code ignored;
+  return std::filesystem::canonical(folder, ignored).filename().string();
 }
 
 }  // namespace
@@ -249,13 +257,33 @@ absl::Status SweepRunner::WriteFile(const std::string& name, const std::string& 
   return file->Commit();
 }
 
+// What the report shows beside the leaderboard. A kept model that cannot be read, which --resume may find, is said and left
+// out.
+ReportSources SweepRunner::Sources(const std::vector<Coordinator::TrialView>& trials) {
+  ReportSources sources{
+      .name = NameOf(plan_.out), .interactions = {}, .members = coordinator_->members(), .counters = coordinator_->counters()};
+  for (const Coordinator::TrialView& trial : trials) {
+    if (!trial.trial.result.kept || !trial.config.model.cross.has_value()) continue;
+    absl::StatusOr<FeatureInteractions> interactions = LoadFeatureInteractions(PathOf("models/" + trial.trial.name), data_);
+    if (interactions.ok()) {
+      sources.interactions.push_back(*std::move(interactions));
+    } else {
+      progress_.Say(fmt::format("The report shows no feature interactions of {}: {}", trial.trial.name,
+                                std::string(interactions.status().message())));
+    }
+  }
+  return sources;
+}
+
 absl::StatusOr<bool> SweepRunner::Finish() {
   absl::StatusOr<std::vector<Baseline>> baselines = Baselines(data_, split_);
   if (!baselines.ok()) return baselines.status();
   const std::vector<Coordinator::TrialView> trials = coordinator_->trials(SteadyNow());
   const Leaderboard leaderboard(Leaderboard::Describe(data_, split_), *std::move(baselines), plan_.sweep, trials);
   if (absl::Status status = WriteFile("leaderboard.json", leaderboard.Json()); !status.ok()) return status;
-  progress_.Say(fmt::format("\n{}\nResults: {}", leaderboard.Table(), PathOf("leaderboard.json")));
+  if (absl::Status status = WriteFile("report.html", ReportPage(leaderboard, Sources(trials))); !status.ok()) return status;
+  progress_.Say(
+      fmt::format("\n{}\nResults: {}\nReport: {}", leaderboard.Text(), PathOf("leaderboard.json"), PathOf("report.html")));
   return std::all_of(trials.begin(), trials.end(),
                      [](const Coordinator::TrialView& trial) { return HasResult(trial.trial.status); });
 }

@@ -22,6 +22,7 @@
 #include "scheduler/coordinator.h"
 #include "scheduler/launcher.h"
 #include "scheduler/model_folder.h"
+#include "scheduler/report.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/state_store.h"
 #include "scheduler/sweep.h"
@@ -60,6 +61,7 @@ class SweepRunner {
   absl::Status PollProcesses();
   void DismissMembers();
   absl::Status WriteEndpoints();
+  ReportSources Sources(const std::vector<Coordinator::TrialView>& trials);
   absl::StatusOr<bool> Finish();
   absl::Status WriteFile(const std::string& name, const std::string& text) const;
   std::string PathOf(const std::string& name) const;

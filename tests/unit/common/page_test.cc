@@ -50,6 +50,12 @@ TEST(PageTest, HoldsEverythingInTheOrderItCame) {
   EXPECT_EQ(ChartsOf(html)[0]["series"][0]["data"], nlohmann::json({1, 2}));
 }
 
+TEST(PageTest, NumbersStandToTheRight) {
+  Page page("t", "s");
+  page.Add(Page::Table{.caption = "c", .columns = {"a", "b"}, .rows = {{"0.8712 ±0.0031", "not run"}, {"-", "1.5"}}});
+  EXPECT_THAT(page.Html(), HasSubstr("<td class=\"number\">0.8712 ±0.0031</td><td>not run</td>"));
+}
+
 TEST(PageTest, NothingThatDataHoldsBecomesMarkup) {
   Page page(kHostile, kHostile);
   page.Section(kHostile);

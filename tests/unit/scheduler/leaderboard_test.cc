@@ -152,16 +152,35 @@ TEST(LeaderboardTest, CurvesAndEndsAreTold) {
   EXPECT_EQ(once["curve"][1]["validation"]["top_100"], 0.35);
   EXPECT_EQ(board["trials"][2]["status"], "stopped");
   EXPECT_EQ(board["trials"][2]["stopped"]["epoch"], 1);
-  const std::string table = leaderboard.Table();
+  const std::string table = leaderboard.Text();
   EXPECT_THAT(table, HasSubstr("0.3000 ±0.1414"));
   EXPECT_THAT(table, HasSubstr("stopped at epoch 1"));
   EXPECT_THAT(table, HasSubstr("twice-seed=3 failed: loss is NaN"));
 }
 
+TEST(LeaderboardTest, FiguresOfOthersStandBesideTheirTrial) {
+  Sweep sweep;
+  sweep.references["towers-bad"] = {{.source = "report", .metrics = {{"top_100", 0.2345}, {"top_10", 0.05}}},
+                                    {.source = "repetition", .metrics = {{"top_100", 0.154}}}};
+  const Leaderboard leaderboard(SmallData(), {{"popularity", {{"top_100", 0.15}}}}, sweep, Trials());
+  const nlohmann::json board = nlohmann::json::parse(leaderboard.Json());
+  EXPECT_EQ(board["trials"][1]["reference"],
+            nlohmann::json({{"report", {{"top_100", 0.2345}, {"top_10", 0.05}}}, {"repetition", {{"top_100", 0.154}}}}));
+  EXPECT_FALSE(board["trials"][0].contains("reference"));
+  const std::vector<Leaderboard::Table> tables = leaderboard.Tables();
+  ASSERT_EQ(tables.size(), 2U);
+  EXPECT_THAT(tables[0].references, ElementsAre("report top_10", "report top_100", "repetition top_100"));
+  ASSERT_EQ(tables[0].rows.size(), 4U);  // the baseline, then the trials
+  EXPECT_EQ(tables[0].rows[0].trial, nullptr);
+  EXPECT_THAT(tables[0].rows[1].references, ElementsAre("-", "-", "-"));
+  EXPECT_THAT(tables[0].rows[2].references, ElementsAre("0.0500", "0.2345", "0.1540"));
+  EXPECT_TRUE(tables[1].references.empty());
+  EXPECT_THAT(leaderboard.Text(), HasSubstr("repetition top_100"));
+}
+
 TEST(LeaderboardTest, TableSaysWhatIsSyntheticAndWhatFailed) {
   const std::string table =
-      Leaderboard(SmallData(), {{"popularity", {{"top_100", 0.15}}}, {"bias only", {{"rmse", 0.9}}}}, Sweep{}, Trials())
-          .Table();
+      Leaderboard(SmallData(), {{"popularity", {{"top_100", 0.15}}}, {"bias only", {{"rmse", 0.9}}}}, Sweep{}, Trials()).Text();
   EXPECT_THAT(table, HasSubstr("synthetic"));
   EXPECT_THAT(table, HasSubstr("(popularity)"));
   EXPECT_THAT(table, HasSubstr("broken failed: no such feature"));
@@ -179,16 +198,16 @@ TEST(LeaderboardTest, ColumnsFitTheProtocol) {
   better.trial.result.validation = {{"hr_10", 0.3}};
   const Leaderboard last_out(SmallData(), {{"popularity", {{"hr_10", 0.033}}}}, Sweep{}, {towers, better});
   for (const char* text : {"validation hr_10", "test ndcg_10", "0.1110", "0.0330"}) {
-    EXPECT_THAT(last_out.Table(), HasSubstr(text));
+    EXPECT_THAT(last_out.Text(), HasSubstr(text));
   }
-  EXPECT_LT(last_out.Table().find("better"), last_out.Table().find("towers"));
+  EXPECT_LT(last_out.Text().find("better"), last_out.Text().find("towers"));
 
   Coordinator::TrialView classes = Finished("classes", Kind::kRanking, "auc", 0.9);
   classes.config.split = SplitConfig::Of(SplitConfig::Protocol::kBinarized);
   classes.config.model.loss.kind = LossConfig::Kind::kBinaryCrossEntropy;
   const Leaderboard binary(SmallData(), {{"bias only", {{"auc", 0.88}, {"log_loss", 0.33}}}}, Sweep{}, {classes});
   for (const char* text : {"validation auc", "test log_loss", "0.8800", "0.9000"}) {
-    EXPECT_THAT(binary.Table(), HasSubstr(text));
+    EXPECT_THAT(binary.Text(), HasSubstr(text));
   }
 }
 

@@ -53,6 +53,31 @@ TEST_F(SweepTest, EveryModelIsATrialByDefault) {
   EXPECT_EQ(sweep->chunk_batches, 4U);
 }
 
+TEST_F(SweepTest, FiguresToCompareWithBelongToConfigurations) {
+  const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + R"(sweep:
+  seeds: 2
+  trials:
+    - {name: plain, model: towers}
+    - name: known
+      model: towers
+      parameters: {dim: {values: [4, 8]}}
+      reference: {the report: {top_100: 0.21, top_10: 0.05}, a repetition: {top_100: 0.154}}
+)");
+  ASSERT_TRUE(sweep.ok()) << sweep.status();
+  ASSERT_EQ(sweep->references.size(), 2U);
+  for (const char* name : {"known-dim=4", "known-dim=8"}) {
+    const std::vector<ReferenceFigures>& references = sweep->references.at(name);
+    ASSERT_EQ(references.size(), 2U);
+    EXPECT_EQ(references[0].source, "the report");
+    EXPECT_EQ(references[0].metrics, (std::map<std::string, double>{{"top_100", 0.21}, {"top_10", 0.05}}));
+    EXPECT_EQ(references[1].metrics, (std::map<std::string, double>{{"top_100", 0.154}}));
+  }
+  EXPECT_THAT(ErrorOf("sweep: {trials: [{name: a, model: towers, reference: {report: {top_100: high}}}]}\n"),
+              HasSubstr("reference.report.top_100': value 'high'"));
+  EXPECT_THAT(ErrorOf("sweep: {trials: [{name: a, model: towers, reference: {report: 0.2}}]}\n"),
+              HasSubstr("reference.report"));
+}
+
 TEST_F(SweepTest, GridIsEveryCombination) {
   const absl::StatusOr<Sweep> sweep = Load(std::string(kModels) + R"(sweep:
   models: [towers]
