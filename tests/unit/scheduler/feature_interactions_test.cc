@@ -21,7 +21,7 @@ constexpr uint32_t kColumns = 5;
 class FeatureInteractionsTest : public testing::Test {
  protected:
   FeatureInteractionsTest() {
-    DataTables tables = *MakeSynthetic({.name = "tiny", .users = 30, .movies = 40, .ratings = 700});
+    DataTables tables = *MakeSynthetic({.name = "tiny", .users = 30, .movies = 40, .ratings = 600});
     for (ColumnTable& column : tables.columns) {
       if (column.name != "release_date" && column.name != "bucketized_user_age") continue;
       column.valid.assign(column.rows(), 1);
@@ -34,6 +34,7 @@ class FeatureInteractionsTest : public testing::Test {
     config_.model.loss.kind = LossConfig::Kind::kSquaredError;
     config_.model.tower.features = {FeatureConfig{.name = "user_id", .dim = 2}, FeatureConfig{.name = "bucketized_user_age"},
                                     FeatureConfig{.name = "release_date"}};
+    config_.model.tower.layers = {4};
     config_.model.cross = CrossConfig{.layers = 1};
     writer_ = *ModelFolder(folder_.Path("models"), {}).Create("crossed");
   }
