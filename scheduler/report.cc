@@ -80,14 +80,17 @@ size_t PointsOf(const ChartSeries& curve) {
 
 // ---- parameters
 
-// Lists of features by their names alone; everything else as it would be written.
+// Lists of features by their names, and dims of their own; everything else as it would be written.
 std::string ShortText(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   const bool named = value.is_array() && !value.empty() &&
                      std::all_of(value.begin(), value.end(), [](const Json& entry) { return entry.contains("name"); });
   if (!named) return value.dump();
   std::vector<std::string> names;
-  for (const Json& entry : value) names.push_back(entry["name"].get<std::string>());
+  for (const Json& entry : value) {
+    const int dim = entry.value("dim", 0);
+    names.push_back(entry["name"].get<std::string>() + (dim == 0 ? "" : fmt::format(" ({})", dim)));
+  }
   return fmt::format("{}", fmt::join(names, " + "));
 }
 
@@ -102,7 +105,7 @@ struct Axis {
     Json options = {{"name", name}, {"type", texts.empty() ? (logarithmic ? "log" : "value") : "category"}};
     if (!texts.empty()) {
       options["data"] = texts;
-      options["axisLabel"] = {{"interval", 0}};
+      options["axisLabel"] = {{"interval", 0}, {"width", 96}, {"overflow", "truncate"}};
     } else if (logarithmic) {
       const auto [min, max] = std::minmax_element(values.begin(), values.end());
       options["min"] = std::pow(10, std::floor(std::log10(min->get<double>())));
