@@ -56,7 +56,8 @@ const ConfigWords<FeatureConfig::Pooling>& Poolings() {
 
 const ConfigWords<FeatureConfig::Weight>& Weights() {
   using Weight = FeatureConfig::Weight;
-  static const ConfigWords<Weight> words = {{"one", Weight::kOne}, {"rating", Weight::kRating}, {"age", Weight::kAge}};
+  static const ConfigWords<Weight> words = {
+      {"one", Weight::kOne}, {"rating", Weight::kRating}, {"deviation", Weight::kDeviation}, {"age", Weight::kAge}};
   return words;
 }
 
@@ -225,24 +226,30 @@ void ReadQueryAndCandidate(ConfigSection& section, ModelConfig* model) {
   ReadTower(section.Section("candidate"), *model, &model->candidate);
 }
 
-// What the retrieval head of a joint model does not have.
-void ReadHistories(ConfigSection& section, ConfigSection& loss, ModelConfig* model) {
-  if (model->kind == ModelConfig::Kind::kTwoTower) {
-    section.Read("bias", &model->bias);
-    section.Read("seen_bias", &model->seen_bias);
-  }
+bool HasHistory(const TowerConfig& tower) {
+  return std::any_of(tower.features.begin(), tower.features.end(),
+                     [](const FeatureConfig& feature) { return feature.kind == FeatureConfig::Kind::kHistory; });
+}
+
+void ReadCandidateBiases(ConfigSection& section, const TowerConfig& query, bool* bias, bool* seen_bias) {
+  section.Read("bias", bias);
+  section.Read("seen_bias", seen_bias);
+  if (!HasHistory(query) && *seen_bias) section.Refuse("seen_bias", "needs a feature of kind 'history' in 'query'");
+}
+
+void ReadMaskedLoss(ConfigSection& loss, ModelConfig* model) {
   loss.Read("hard_negatives", &model->loss.hard_negatives, 0, kMaxBatch);
   loss.Read("mask", &model->loss.mask, 0.0, 1.0, Ends::kBelowMax);
-  const bool history = std::any_of(model->query.features.begin(), model->query.features.end(),
-                                   [](const FeatureConfig& feature) { return feature.kind == FeatureConfig::Kind::kHistory; });
-  if (!history && model->loss.mask > 0) loss.Refuse("mask", "needs a feature of kind 'history' in 'query'");
-  if (!history && model->seen_bias) section.Refuse("seen_bias", "needs a feature of kind 'history' in 'query'");
+  if (!HasHistory(model->query) && model->loss.mask > 0) {
+    loss.Refuse("mask", "needs a feature of kind 'history' in 'query'");
+  }
 }
 
 void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
   ReadQueryAndCandidate(section, model);
   ConfigSection loss = section.Section("loss");
-  ReadHistories(section, loss, model);
+  ReadCandidateBiases(section, model->query, &model->bias, &model->seen_bias);
+  ReadMaskedLoss(loss, model);
   ReadTwoTowerLoss(loss, &model->loss);
   const int query = OutputWidth(model->query, model->dim);
   const int candidate = OutputWidth(model->candidate, model->dim);
@@ -324,9 +331,10 @@ void ReadListwise(ConfigSection& section, ModelConfig* model) {
   section.Read("list_size", &model->list_size, 2, kMaxBatch);
 }
 
-void ReadRetrievalHead(ConfigSection section, RetrievalHeadConfig* head) {
+void ReadRetrievalHead(ConfigSection section, const TowerConfig& query, RetrievalHeadConfig* head) {
   section.Read("weight", &head->weight, 0.0, kMaxNumber);
   section.Read("projection", &head->projection, 0, kMaxWidth);
+  ReadCandidateBiases(section, query, &head->bias, &head->seen_bias);
   section.Finish();
 }
 
@@ -343,9 +351,9 @@ void ReadRatingHead(ConfigSection section, RatingHeadConfig* head) {
 void ReadJoint(ConfigSection& section, ModelConfig* model) {
   ReadQueryAndCandidate(section, model);
   ConfigSection loss = section.Section("loss");
-  ReadHistories(section, loss, model);
+  ReadMaskedLoss(loss, model);
   ReadTwoTowerLoss(loss, &model->loss);
-  ReadRetrievalHead(section.Section("retrieval"), &model->retrieval);
+  ReadRetrievalHead(section.Section("retrieval"), model->query, &model->retrieval);
   ReadRatingHead(section.Section("rating"), &model->rating);
   const int query = OutputWidth(model->query, model->dim);
   const int candidate = OutputWidth(model->candidate, model->dim);
@@ -470,10 +478,10 @@ std::string HeadsYaml(const ModelConfig& model) {
   const RatingHeadConfig& rating = model.rating;
   return fmt::format(
       "  loss: {}\n"
-      "  retrieval: {{weight: {}, projection: {}}}\n"
+      "  retrieval: {{weight: {}, projection: {}, bias: {}, seen_bias: {}}}\n"
       "  rating: {{weight: {}, projection: {}, dot: {}, layers: [{}], bias: {}, dropout: {}}}\n",
-      ToYaml(model.loss), retrieval.weight, retrieval.projection, rating.weight, rating.projection, rating.dot,
-      fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
+      ToYaml(model.loss), retrieval.weight, retrieval.projection, retrieval.bias, retrieval.seen_bias, rating.weight,
+      rating.projection, rating.dot, fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
 }
 
 std::string TwoTowerYaml(const ModelConfig& model) {

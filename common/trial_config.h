@@ -56,7 +56,7 @@ struct FeatureConfig {
   // the user has rated in training.
   enum class Kind { kAuto, kId, kIds, kNumber, kWords, kHistory };
   enum class Pooling { kSum, kMean, kSqrt };
-  enum class Weight { kOne, kRating, kAge };
+  enum class Weight { kOne, kRating, kDeviation, kAge };
   std::string name;  // a column of the data file
   Kind kind = Kind::kAuto;
   int dim = 0;                                    // of its embedding; 0 = the model's dim. Not for numbers
@@ -114,8 +114,10 @@ struct LossConfig {
 
 // The heads of a joint model. Each has a projection of the query's and of the candidate's vector for itself.
 struct RetrievalHeadConfig {
-  double weight = 1.0;  // of its loss
-  int projection = 0;   // width; 0 = none, the towers' outputs themselves
+  double weight = 1.0;     // of its loss
+  int projection = 0;      // width; 0 = none, the towers' outputs themselves
+  bool bias = false;       // as of two_tower
+  bool seen_bias = false;  // likewise
 };
 
 struct RatingHeadConfig {

@@ -31,6 +31,7 @@ absl::StatusOr<HistoryValues> HistoryValues::Make(const FeatureConfig& config, c
 HistoryValues::HistoryValues(FeatureConfig::Weight weight, const Column* time, const Dataset& data, const Split& split)
     : weight_(weight), time_(time), data_(&data), split_(&split), train_{History(data, {&split.train}), {}} {
   if (weight == FeatureConfig::Weight::kOne) return;
+  if (weight == FeatureConfig::Weight::kDeviation) deviations_.emplace(data, split);
   double count = 0;
   double sum = 0;
   double squares = 0;
@@ -68,6 +69,10 @@ std::vector<double> HistoryValues::Raw(const History& history) const {
   raw.reserve(history.interactions().size());
   if (weight_ == FeatureConfig::Weight::kRating) {
     for (const uint32_t interaction : history.interactions()) raw.push_back(data_->label()[interaction]);
+    return raw;
+  }
+  if (weight_ == FeatureConfig::Weight::kDeviation) {
+    for (const uint32_t interaction : history.interactions()) raw.push_back(deviations_->Of(interaction));
     return raw;
   }
   for (uint32_t user = 0; user < data_->users(); ++user) {

@@ -5,8 +5,9 @@
 // validation), and the weight of each of their movies.
 //
 // Weights other than 1 are (x - mean) / deviation over the training interactions, and 0 where x is not known. For `rating`, x
-// is the rating. For `age`, x is log(1 + seconds) from the rating to the user's last one in the same history. Not thread-safe:
-// the history for test is made when it is first asked for.
+// is the rating; for `deviation`, what it says beyond its movie and user (deviations.h). For `age`, x is log(1 + seconds) from
+// the rating to the user's last one in the same history. Not thread-safe: the history for test is made when it is first asked
+// for.
 
 #include <optional>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "common/trial_config.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "worker/models/deviations.h"
 #include "worker/models/history.h"
 
 namespace marquee {
@@ -42,6 +44,7 @@ class HistoryValues {
   const Column* time_;  // kAge
   const Dataset* data_;
   const Split* split_;
+  std::optional<Deviations> deviations_;  // kDeviation
   double mean_ = 0;
   double deviation_ = 1;
   Part train_;

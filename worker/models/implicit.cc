@@ -6,38 +6,11 @@
 #include <cmath>
 #include <utility>
 
+#include "worker/models/deviations.h"
 #include "worker/models/vectors.h"
 
 namespace marquee {
 namespace {
-
-constexpr double kShrinkage = 10;  // ratings that a deviation of 0 counts for
-
-// Each example's label less mean, item's and user's deviation.
-std::vector<float> DeviationsOf(const Dataset& data, const Split& split) {
-  const std::vector<uint32_t>& train = split.train;
-  double mean = 0;
-  for (const uint32_t example : train) mean += split.LabelOf(data, example);
-  mean /= static_cast<double>(std::max<size_t>(train.size(), 1));
-
-  std::vector<float> rest;
-  for (const uint32_t example : train) rest.push_back(split.LabelOf(data, example) - static_cast<float>(mean));
-  const auto take_off = [&](absl::Span<const uint32_t> code_of, size_t codes) {
-    std::vector<double> sums(codes, 0);
-    std::vector<double> counts(codes, kShrinkage);
-    for (size_t i = 0; i < train.size(); ++i) {
-      sums[code_of[train[i]]] += rest[i];
-      counts[code_of[train[i]]] += 1;
-    }
-    for (size_t i = 0; i < train.size(); ++i) {
-      const uint32_t code = code_of[train[i]];
-      rest[i] -= static_cast<float>(sums[code] / counts[code]);
-    }
-  };
-  take_off(data.item_of(), data.items());
-  take_off(data.user_of(), data.users());
-  return rest;
-}
 
 float Scale(size_t count) { return count == 0 ? 0.0F : 1 / std::sqrt(static_cast<float>(count)); }
 
@@ -56,10 +29,10 @@ TableDefinition Table(const std::string& name, const ImplicitConfig& config, con
 }  // namespace
 
 RatedItems::RatedItems(const Dataset& data, const Split& split) {
-  const std::vector<float> deviations = DeviationsOf(data, split);
+  const marquee::Deviations deviations(data, split);
   std::vector<std::vector<std::pair<uint32_t, float>>> by_user(data.users());
-  for (size_t i = 0; i < split.train.size(); ++i) {
-    by_user[data.user_of()[split.train[i]]].emplace_back(data.item_of()[split.train[i]], deviations[i]);
+  for (const uint32_t example : split.train) {
+    by_user[data.user_of()[example]].emplace_back(data.item_of()[example], deviations.Of(example));
   }
   offsets_.push_back(0);
   for (auto& rated : by_user) {

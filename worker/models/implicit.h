@@ -6,7 +6,7 @@
 //     |N|^-1/2 * (sum over j in N of y(j) [+ d(u, j) x(j)])
 //
 // as in SVD++ (Koren, "Factorization meets the neighborhood", KDD 2008) and, with ratings, Koren's asymmetric SVD. d(u, j) is
-// the rating less mean, item's and user's deviation, both shrunk, over the training rows. With `leave_out`, N is without the
+// what the rating says beyond its item and user (deviations.h). With `leave_out`, N is without the
 // example's own item: what the model is asked in training is then what it is asked of new items.
 //
 // The sums are made once for each distinct user of a step, in both directions; what is left out is taken off for each example.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "worker/models/candidate_biases.h"
 #include "worker/models/joint_heads.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/retrieval_batch.h"
@@ -20,6 +21,7 @@ struct JointStep : Step {
   TowerInputs query;
   TowerInputs candidate;
   JointHeads::Inputs heads;
+  CandidateBiases::Inputs biases;
   size_t query_dense = 0;  // positions in rows
   size_t candidate_dense = 0;
   size_t heads_dense = 0;
@@ -31,7 +33,7 @@ struct JointStep : Step {
 class Joint : public Model {
  public:
   Joint(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-        Tower candidate, JointHeads heads, std::vector<TableDefinition> tables);
+        Tower candidate, JointHeads heads, CandidateBiases biases, std::vector<TableDefinition> tables);
 
   const std::vector<TableDefinition>& tables() const override { return tables_; }
   absl::StatusOr<std::unique_ptr<Step>> Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step) override;
@@ -47,7 +49,7 @@ class Joint : public Model {
                  float learning_rate, JointStep& step);
   void PlanDense(float learning_rate, JointStep& step) const;
   // Each adds its weighted gradient to those of the shared vectors, and returns the sum of its examples' losses, unweighted.
-  double TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, const JointStep& step) const;
+  double TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const;
   double TrainRating(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const;
 
   const TrialConfig config_;
@@ -59,19 +61,21 @@ class Joint : public Model {
   Tower query_;
   Tower candidate_;
   JointHeads heads_;
+  CandidateBiases biases_;
   RetrievalBatches batches_;
-  RetrievalEvaluation evaluation_;
-  bool query_per_example_ = false;  // since it has columns of interactions
   bool has_histories_ = false;
+  bool query_per_example_ = false;  // since it has columns of interactions
+  RetrievalEvaluation evaluation_;
 
   // Of the evaluation that has begun.
   torch::Tensor candidates_;
+  CandidateBiases::Pass candidate_biases_;
   DenseLeaves query_dense_;
   DenseLeaves heads_dense_;
 };
 
 Joint::Joint(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-             Tower candidate, JointHeads heads, std::vector<TableDefinition> tables)
+             Tower candidate, JointHeads heads, CandidateBiases biases, std::vector<TableDefinition> tables)
     : config_(config),
       data_(data),
       split_(split),
@@ -81,12 +85,11 @@ Joint::Joint(const TrialConfig& config, const Dataset& data, const Split& split,
       query_(std::move(query)),
       candidate_(std::move(candidate)),
       heads_(std::move(heads)),
-      batches_(data, split, config.model.loss),
+      biases_(std::move(biases)),
+      batches_(data, split, config.model.loss, config.model.retrieval.seen_bias),
+      has_histories_(HasHistory(query_)),
       evaluation_(data, split, config.model.loss.temperature) {
-  for (const Feature& feature : query_.features()) {
-    query_per_example_ |= feature.level() == Column::Level::kInteraction;
-    has_histories_ |= feature.config().kind == FeatureConfig::Kind::kHistory;
-  }
+  for (const Feature& feature : query_.features()) query_per_example_ |= feature.level() == Column::Level::kInteraction;
 }
 
 void Joint::PlanHeads(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
@@ -122,23 +125,27 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::Plan(absl::Span<const uint32_t> exa
   queries.mask = mask;
   step->query = query_.Plan(queries, rates.embedding, *step);
   step->candidate = candidate_.Plan({.count = batch.items.size(), .items = batch.items}, rates.embedding, *step);
+  step->biases = biases_.Plan(batch.items, rates.embedding, *step);
   PlanHeads(batch.examples, std::move(batch.queries.of_example), std::move(batch.candidate_of), rates.embedding, *step);
   PlanDense(rates.dense, *step);
   step->softmax = std::move(batch.softmax);
   return step;
 }
 
-double Joint::TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, const JointStep& step) const {
+double Joint::TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const {
   const LossConfig& loss = config_.model.loss;
   const JointHeads::Vectors vectors = heads_.Retrieval(shared, leaves);
+  const CandidateBiases::Pass biases = biases_.Forward(step.biases, step, device_);
   const SoftmaxResult result =
-      SoftmaxLoss(vectors.query.detach().contiguous(), vectors.candidate.detach().contiguous(), {}, step.softmax,
+      SoftmaxLoss(biases_.WithOnes(vectors.query), biases_.WithBias(vectors.candidate, biases), biases.seen_bias, step.softmax,
                   {.temperature = loss.temperature,
                    .remove_accidental_hits = loss.remove_accidental_hits,
                    .hard_negatives = loss.hard_negatives});
+  if (!std::isfinite(result.loss)) return result.loss;
   const double weight = config_.model.retrieval.weight;
   torch::autograd::backward({vectors.query, vectors.candidate},
-                            {result.query_gradient * weight, result.candidate_gradient * weight});
+                            {biases_.QueryGradient(result) * weight, biases_.CandidateGradient(result) * weight});
+  biases_.Backward(biases, result, weight, step.biases, step);
   return result.loss;
 }
 
@@ -193,6 +200,7 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::PlanEvaluation() {
   auto step = std::make_unique<JointStep>();
   const std::vector<uint32_t> items = batches_.AllItems();
   step->candidate = candidate_.Plan({.count = items.size(), .items = items}, 0, *step);
+  step->biases = biases_.Plan(items, 0, *step);
   PlanDense(0, *step);
   return step;
 }
@@ -208,6 +216,7 @@ absl::Status Joint::BeginEvaluation(Step& filled, bool test) {
   const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/false);
   candidates_ =
       candidate_.Forward(step.candidate, 0, step.candidate.count, step, candidate_dense, device_, nullptr).output.contiguous();
+  candidate_biases_ = biases_.Forward(step.biases, step, device_);
   query_dense_ = Kept(query_.Leaves(step, step.query_dense, device_, /*train=*/false));
   heads_dense_ = Kept(heads_.dense().Leaves(step, step.heads_dense, device_, /*train=*/false));
   evaluation_.Begin(test);
@@ -236,7 +245,10 @@ absl::StatusOr<MetricSums> Joint::Evaluate(Step& filled) {
   const JointHeads::Vectors shared{query_.Forward(step.query, 0, step.query.count, step, query_dense_, device_, nullptr).output,
                                    candidates_};
   const JointHeads::Vectors retrieval = heads_.Retrieval(shared, heads_dense_);
-  absl::StatusOr<MetricSums> sums = evaluation_.Evaluate(retrieval.query, retrieval.candidate, {}, step.users, step.softmax);
+  const torch::Tensor& seen_bias = candidate_biases_.seen_bias;
+  absl::StatusOr<MetricSums> sums =
+      evaluation_.Evaluate(biases_.WithOnes(retrieval.query), biases_.WithBias(retrieval.candidate, candidate_biases_),
+                           seen_bias.defined() ? seen_bias.to(torch::kCPU) : seen_bias, step.users, step.softmax);
   if (!sums.ok()) return sums;
 
   std::vector<float> ratings = heads_.Biases(step.heads, step);
@@ -266,11 +278,17 @@ absl::StatusOr<std::unique_ptr<Model>> MakeJoint(const TrialConfig& config, cons
       Tower::Make(model.candidate, Tower::Options::FromConfig("candidate", config), data, split, tables);
   if (!candidate.ok()) return candidate.status();
   if (absl::Status status = CheckQueryAndCandidate(*query, *candidate); !status.ok()) return status;
+  if (model.retrieval.seen_bias && !HasHistory(*query)) {
+    return absl::InvalidArgumentError("retrieval.seen_bias: needs a feature of kind history in query");
+  }
   absl::StatusOr<JointHeads> heads = JointHeads::Make(model, Tower::Options::FromConfig("", config), query->width(),
                                                       candidate->width(), data, split, device, tables);
   if (!heads.ok()) return heads.status();
+  absl::StatusOr<CandidateBiases> biases =
+      CandidateBiases::Make(model.retrieval.bias, model.retrieval.seen_bias, "retrieval_", config, data, split, tables);
+  if (!biases.ok()) return biases.status();
   return std::make_unique<Joint>(config, data, split, device, *std::move(query), *std::move(candidate), *std::move(heads),
-                                 std::move(tables));
+                                 *std::move(biases), std::move(tables));
 }
 
 }  // namespace marquee

@@ -6,6 +6,11 @@
 #include <numeric>
 
 namespace marquee {
+namespace {
+
+constexpr uint32_t kNotHere = 0xffffffffU;
+
+}  // namespace
 
 absl::Status CheckQueryAndCandidate(const Tower& query, const Tower& candidate) {
   for (const Feature& feature : query.features()) {
@@ -22,9 +27,15 @@ absl::Status CheckQueryAndCandidate(const Tower& query, const Tower& candidate) 
   return absl::OkStatus();
 }
 
-RetrievalBatches::RetrievalBatches(const Dataset& data, const Split& split, const LossConfig& loss)
+bool HasHistory(const Tower& query) {
+  return std::any_of(query.features().begin(), query.features().end(),
+                     [](const Feature& feature) { return feature.config().kind == FeatureConfig::Kind::kHistory; });
+}
+
+RetrievalBatches::RetrievalBatches(const Dataset& data, const Split& split, const LossConfig& loss, bool seen)
     : data_(data), loss_(loss), users_(data.users()), items_(data.items()) {
   if (loss.logq) log_shares_ = LogShares(data, split);
+  if (seen) history_.emplace(data, std::vector<const std::vector<uint32_t>*>{&split.train});
 }
 
 Queries RetrievalBatches::QueriesOf(absl::Span<const uint32_t> examples, bool each_example) {
@@ -72,7 +83,29 @@ RetrievalBatch RetrievalBatches::Make(absl::Span<const uint32_t> batch, const Hi
     for (const uint32_t item : made.items) made.softmax.bias.push_back(-log_shares_[item]);
   }
   GroupByQuery(made.queries.of_example, made.candidate_of, made.queries.users.size(), made.softmax);
+  if (history_.has_value()) AddSeen(mask, made);
   return made;
+}
+
+// Which candidates are in the history of each query.
+void RetrievalBatches::AddSeen(const HistoryMask* mask, RetrievalBatch& batch) const {
+  const Queries& queries = batch.queries;
+  SoftmaxExamples& examples = batch.softmax;
+  std::vector<uint32_t> candidate_of(data_.items(), kNotHere);
+  for (size_t i = 0; i < batch.items.size(); ++i) candidate_of[batch.items[i]] = static_cast<uint32_t>(i);
+  examples.seen_offsets.push_back(0);
+  for (size_t q = 0; q < queries.users.size(); ++q) {
+    const uint32_t target = mask == nullptr ? data_.item_of()[queries.interactions[q]] : kNotHere;
+    for (const uint32_t interaction : history_->Of(queries.users[q])) {
+      const uint32_t item = data_.item_of()[interaction];
+      const uint32_t candidate = candidate_of[item];
+      const bool left_out = mask != nullptr ? mask->LeavesOut(interaction) : item == target;
+      if (left_out || candidate == kNotHere) continue;
+      const bool again = examples.seen.size() > examples.seen_offsets.back() && examples.seen.back() == candidate;
+      if (!again) examples.seen.push_back(candidate);
+    }
+    examples.seen_offsets.push_back(static_cast<uint32_t>(examples.seen.size()));
+  }
 }
 
 }  // namespace marquee

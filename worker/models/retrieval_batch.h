@@ -5,6 +5,7 @@
 // thread-safe.
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,8 @@ struct Queries {
 // A query is made of users' and interactions' columns, a candidate of items'. InvalidArgument names the feature that is not.
 absl::Status CheckQueryAndCandidate(const Tower& query, const Tower& candidate);
 
+bool HasHistory(const Tower& query);
+
 struct RetrievalBatch {
   std::vector<uint32_t> examples;  // what is to be found: the whole batch, or what the mask leaves out of histories
   Queries queries;
@@ -41,17 +44,20 @@ struct RetrievalBatch {
 
 class RetrievalBatches {
  public:
-  // `data` must outlive the object.
-  RetrievalBatches(const Dataset& data, const Split& split, const LossConfig& loss);
+  // `data` must outlive the object. With `seen`, batches say which candidates are in each query's history.
+  RetrievalBatches(const Dataset& data, const Split& split, const LossConfig& loss, bool seen);
 
   Queries QueriesOf(absl::Span<const uint32_t> examples, bool each_example);
   std::vector<uint32_t> AllItems() const;
   RetrievalBatch Make(absl::Span<const uint32_t> batch, const HistoryMask* mask, bool each_example);
 
  private:
+  void AddSeen(const HistoryMask* mask, RetrievalBatch& batch) const;
+
   const Dataset& data_;
   const LossConfig loss_;
-  std::vector<float> log_shares_;  // by item: of the training rows; empty without logq
+  std::vector<float> log_shares_;   // by item: of the training rows; empty without logq
+  std::optional<History> history_;  // of training, where seen candidates are asked for
   DistinctCodes users_;
   DistinctCodes items_;
 };

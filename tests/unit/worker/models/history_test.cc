@@ -70,6 +70,32 @@ std::vector<uint32_t> BatchOfUsers(const TinyData& tiny, uint32_t first, uint32_
 
 // -------------------------------------------------------------------------------------------------------- features
 
+// By the definition: shrunk means of items, and then of users over what those leave.
+double DeviationOf(const TinyData& tiny, uint32_t interaction) {
+  const Dataset& data = *tiny.data;
+  const std::vector<uint32_t>& train = tiny.split.train;
+  double mean = 0;
+  for (const uint32_t i : train) mean += data.label()[i] / static_cast<double>(train.size());
+  const auto of_item = [&](uint32_t item) {
+    double sum = 0;
+    double count = 10;
+    for (const uint32_t i : train) {
+      if (data.item_of()[i] != item) continue;
+      sum += data.label()[i] - mean;
+      count += 1;
+    }
+    return sum / count;
+  };
+  double sum = 0;
+  double count = 10;
+  for (const uint32_t i : train) {
+    if (data.user_of()[i] != data.user_of()[interaction]) continue;
+    sum += data.label()[i] - mean - of_item(data.item_of()[i]);
+    count += 1;
+  }
+  return data.label()[interaction] - mean - of_item(data.item_of()[interaction]) - sum / count;
+}
+
 // What the feature should give an example, from its definition: each example's own sum over all but its own movie.
 std::vector<double> NaiveInput(const FeatureConfig& config, const TinyData& tiny, uint32_t example,
                                const std::map<Id, std::vector<float>>& rows, const HistoryMask* mask) {
@@ -84,8 +110,9 @@ std::vector<double> NaiveInput(const FeatureConfig& config, const TinyData& tiny
     latest = std::max(latest, data.column("timestamp")->number(i));
   }
   for (const uint32_t i : tiny.split.train) {
-    raw[i] = config.weight == Weight::kRating
-                 ? data.label()[i]
+    raw[i] = config.weight == Weight::kRating ? data.label()[i]
+             : config.weight == Weight::kDeviation
+                 ? DeviationOf(tiny, i)
                  : std::log1p(last_of_user[data.user_of()[i]] - data.column("timestamp")->number(i));
     mean += raw[i];
     squares += raw[i] * raw[i];
@@ -119,7 +146,7 @@ TEST(HistoryFeature, SumsLessTheTargetAreThoseOfTheDefinition) {
   const HistoryMask mask(3, 1, 0.4);
   for (const char* column : {"movie_id", "director"}) {
     for (const Pooling pooling : {Pooling::kSum, Pooling::kMean, Pooling::kSqrt}) {
-      for (const Weight weight : {Weight::kOne, Weight::kRating, Weight::kAge}) {
+      for (const Weight weight : {Weight::kOne, Weight::kRating, Weight::kDeviation, Weight::kAge}) {
         for (const HistoryMask* masked : {static_cast<const HistoryMask*>(nullptr), &mask}) {
           const FeatureConfig config = HistoryOf(column, pooling, weight);
           Feature feature = MadeFeature(config);

@@ -43,6 +43,18 @@ TEST(JointModel, GradientsOfBothHeads) {
   CheckGradients(config);
 }
 
+TEST(JointModel, GradientsWithBiasesOfCandidates) {
+  TrialConfig config = JointModel();
+  FeatureConfig history = Named("movie_id");
+  history.kind = FeatureConfig::Kind::kHistory;
+  config.model.query.features.push_back(history);
+  config.model.loss.kind = LossConfig::Kind::kFullSoftmax;
+  config.model.retrieval = {.weight = 1.4, .projection = 4, .bias = true, .seen_bias = true};
+  CheckGradients(config);
+  config.model.loss.mask = 0.4;
+  CheckGradients(config);
+}
+
 double Dot(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
