@@ -338,13 +338,19 @@ void ReadRetrievalHead(ConfigSection section, const TowerConfig& query, Retrieva
   section.Finish();
 }
 
-void ReadRatingHead(ConfigSection section, RatingHeadConfig* head) {
+void ReadRatingHead(ConfigSection section, const ModelConfig& model, RatingHeadConfig* head) {
   section.Read("weight", &head->weight, 0.0, kMaxNumber);
   section.Read("projection", &head->projection, 0, kMaxWidth);
   section.Read("dot", &head->dot);
   section.ReadList("layers", &head->layers, 1, kMaxWidth, kMaxLayers);
   section.Read("bias", &head->bias);
   section.Read("dropout", &head->dropout, 0.0, 1.0, Ends::kBelowMax);
+  ModelConfig own = model;
+  if (section.Has("optimizer")) {
+    ReadOptimizer(section.Section("optimizer"), &own.optimizer);
+    head->optimizer = own.optimizer;
+  }
+  if (section.Has("factors")) ReadDot(section.Section("factors"), own, &head->factors.emplace());
   section.Finish();
 }
 
@@ -354,7 +360,7 @@ void ReadJoint(ConfigSection& section, ModelConfig* model) {
   ReadMaskedLoss(loss, model);
   ReadTwoTowerLoss(loss, &model->loss);
   ReadRetrievalHead(section.Section("retrieval"), model->query, &model->retrieval);
-  ReadRatingHead(section.Section("rating"), &model->rating);
+  ReadRatingHead(section.Section("rating"), *model, &model->rating);
   const int query = OutputWidth(model->query, model->dim);
   const int candidate = OutputWidth(model->candidate, model->dim);
   const auto check = [&](std::string_view head, bool product, int projection) {
@@ -476,12 +482,15 @@ std::string ScoreYaml(const ModelConfig& model) {
 std::string HeadsYaml(const ModelConfig& model) {
   const RetrievalHeadConfig& retrieval = model.retrieval;
   const RatingHeadConfig& rating = model.rating;
+  std::string own;
+  if (rating.optimizer.has_value()) own += fmt::format(", optimizer: {}", ToYaml(*rating.optimizer));
+  if (rating.factors.has_value()) own += fmt::format(", factors: {}", ToYaml(*rating.factors));
   return fmt::format(
       "  loss: {}\n"
       "  retrieval: {{weight: {}, projection: {}, bias: {}, seen_bias: {}}}\n"
-      "  rating: {{weight: {}, projection: {}, dot: {}, layers: [{}], bias: {}, dropout: {}}}\n",
+      "  rating: {{weight: {}, projection: {}, dot: {}, layers: [{}], bias: {}, dropout: {}{}}}\n",
       ToYaml(model.loss), retrieval.weight, retrieval.projection, retrieval.bias, retrieval.seen_bias, rating.weight,
-      rating.projection, rating.dot, fmt::join(rating.layers, ", "), rating.bias, rating.dropout);
+      rating.projection, rating.dot, fmt::join(rating.layers, ", "), rating.bias, rating.dropout, own);
 }
 
 std::string TwoTowerYaml(const ModelConfig& model) {

@@ -127,6 +127,8 @@ struct RatingHeadConfig {
   std::vector<int> layers = {};  // over both vectors, with a last one of width 1; left out if there are none and `dot` is on
   bool bias = false;             // adds mean + user bias + item bias
   double dropout = 0.0;
+  std::optional<DotConfig> factors = {};          // adds a product of vectors that no other head shares
+  std::optional<OptimizerConfig> optimizer = {};  // of biases and factors; none: the model's
 };
 
 // Self-attention over the last movies that a user has rated, in time order.

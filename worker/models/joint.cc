@@ -47,7 +47,7 @@ class Joint : public Model {
  private:
   void PlanHeads(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
                  float learning_rate, JointStep& step);
-  void PlanDense(float learning_rate, JointStep& step) const;
+  void PlanDense(float learning_rate, float own_learning_rate, JointStep& step) const;
   // Each adds its weighted gradient to those of the shared vectors, and returns the sum of its examples' losses, unweighted.
   double TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const;
   double TrainRating(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const;
@@ -58,6 +58,7 @@ class Joint : public Model {
   const torch::Device device_;
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
+  const LearningRates own_rates_;  // of the rating's own terms
   Tower query_;
   Tower candidate_;
   JointHeads heads_;
@@ -82,6 +83,7 @@ Joint::Joint(const TrialConfig& config, const Dataset& data, const Split& split,
       device_(device),
       tables_(std::move(tables)),
       rates_(config.model, split.train.size()),
+      own_rates_(JointHeads::OwnModel(config.model), split.train.size()),
       query_(std::move(query)),
       candidate_(std::move(candidate)),
       heads_(std::move(heads)),
@@ -94,26 +96,21 @@ Joint::Joint(const TrialConfig& config, const Dataset& data, const Split& split,
 
 void Joint::PlanHeads(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
                       float learning_rate, JointStep& step) {
-  std::vector<uint32_t> users;
-  std::vector<uint32_t> items;
   std::vector<float> labels;
-  for (const uint32_t example : examples) {
-    users.push_back(data_.user_of()[example]);
-    items.push_back(data_.item_of()[example]);
-    labels.push_back(split_.LabelOf(data_, example));
-  }
-  const Entities entities{.count = examples.size(), .interactions = examples, .users = users, .items = items};
-  step.heads = heads_.Plan(entities, std::move(query_of), std::move(candidate_of), std::move(labels), learning_rate, step);
+  for (const uint32_t example : examples) labels.push_back(split_.LabelOf(data_, example));
+  step.heads = heads_.Plan(examples, std::move(query_of), std::move(candidate_of), std::move(labels), learning_rate, step);
 }
 
-void Joint::PlanDense(float learning_rate, JointStep& step) const {
+void Joint::PlanDense(float learning_rate, float own_learning_rate, JointStep& step) const {
   step.query_dense = query_.PlanDense(learning_rate, step);
   step.candidate_dense = candidate_.PlanDense(learning_rate, step);
   step.heads_dense = heads_.dense().Plan(learning_rate, step);
+  step.heads.own.dense = heads_.PlanOwnDense(own_learning_rate, step);
 }
 
 absl::StatusOr<std::unique_ptr<Step>> Joint::Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step_number) {
   const LearningRates::Rates rates = rates_.At(epoch, step_number);
+  const LearningRates::Rates own_rates = own_rates_.At(epoch, step_number);
   const HistoryMask epoch_mask(config_.seed, epoch, config_.model.loss.mask);
   const HistoryMask* mask = config_.model.loss.mask > 0 ? &epoch_mask : nullptr;
   RetrievalBatch batch = batches_.Make(examples, mask, query_per_example_ || (has_histories_ && mask == nullptr));
@@ -126,8 +123,8 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::Plan(absl::Span<const uint32_t> exa
   step->query = query_.Plan(queries, rates.embedding, *step);
   step->candidate = candidate_.Plan({.count = batch.items.size(), .items = batch.items}, rates.embedding, *step);
   step->biases = biases_.Plan(batch.items, rates.embedding, *step);
-  PlanHeads(batch.examples, std::move(batch.queries.of_example), std::move(batch.candidate_of), rates.embedding, *step);
-  PlanDense(rates.dense, *step);
+  PlanHeads(batch.examples, std::move(batch.queries.of_example), std::move(batch.candidate_of), own_rates.embedding, *step);
+  PlanDense(rates.dense, own_rates.dense, *step);
   step->softmax = std::move(batch.softmax);
   return step;
 }
@@ -151,7 +148,7 @@ double Joint::TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeave
 
 double Joint::TrainRating(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const {
   const torch::Tensor products = heads_.Products(step.heads, heads_.Rating(shared, leaves), leaves, &step.dropout);
-  std::vector<float> gradients = heads_.Biases(step.heads, step);
+  std::vector<float> gradients = heads_.OwnScores(step.heads, step, step.dropout);
   AddScores(products, absl::MakeSpan(gradients));
   const auto scale = static_cast<float>(2 * config_.model.rating.weight / static_cast<double>(gradients.size()));
   double loss = 0;
@@ -161,7 +158,7 @@ double Joint::TrainRating(const JointHeads::Vectors& shared, const DenseLeaves& 
     gradients[i] = scale * error;
   }
   torch::autograd::backward({products}, {ScoreGradient(gradients, device_)});
-  heads_.BackwardBiases(step.heads, gradients, step);
+  heads_.BackwardOwn(step.heads, gradients, step);
   return loss;
 }
 
@@ -201,7 +198,7 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::PlanEvaluation() {
   const std::vector<uint32_t> items = batches_.AllItems();
   step->candidate = candidate_.Plan({.count = items.size(), .items = items}, 0, *step);
   step->biases = biases_.Plan(items, 0, *step);
-  PlanDense(0, *step);
+  PlanDense(0, 0, *step);
   return step;
 }
 
@@ -219,6 +216,7 @@ absl::Status Joint::BeginEvaluation(Step& filled, bool test) {
   candidate_biases_ = biases_.Forward(step.biases, step, device_);
   query_dense_ = Kept(query_.Leaves(step, step.query_dense, device_, /*train=*/false));
   heads_dense_ = Kept(heads_.dense().Leaves(step, step.heads_dense, device_, /*train=*/false));
+  heads_.KeepOwnDense(step, step.heads.own.dense);
   evaluation_.Begin(test);
   return absl::OkStatus();
 }
@@ -251,7 +249,7 @@ absl::StatusOr<MetricSums> Joint::Evaluate(Step& filled) {
                            seen_bias.defined() ? seen_bias.to(torch::kCPU) : seen_bias, step.users, step.softmax);
   if (!sums.ok()) return sums;
 
-  std::vector<float> ratings = heads_.Biases(step.heads, step);
+  std::vector<float> ratings = heads_.PredictOwn(step.heads, step);
   AddScores(heads_.Products(step.heads, heads_.Rating(shared, heads_dense_), heads_dense_, nullptr), absl::MakeSpan(ratings));
   MetricSum& loss = (*sums)["loss"];
   loss.sum *= config_.model.retrieval.weight;
@@ -281,7 +279,7 @@ absl::StatusOr<std::unique_ptr<Model>> MakeJoint(const TrialConfig& config, cons
   if (model.retrieval.seen_bias && !HasHistory(*query)) {
     return absl::InvalidArgumentError("retrieval.seen_bias: needs a feature of kind history in query");
   }
-  absl::StatusOr<JointHeads> heads = JointHeads::Make(model, Tower::Options::FromConfig("", config), query->width(),
+  absl::StatusOr<JointHeads> heads = JointHeads::Make(config, Tower::Options::FromConfig("", config), query->width(),
                                                       candidate->width(), data, split, device, tables);
   if (!heads.ok()) return heads.status();
   absl::StatusOr<CandidateBiases> biases =

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "worker/models/bias_term.h"
 
 namespace marquee {
 namespace {
@@ -21,9 +20,23 @@ JointHeads::Vectors Projected(const JointHeads::Vectors& shared, int projection,
 
 }  // namespace
 
-absl::StatusOr<JointHeads> JointHeads::Make(const ModelConfig& model, const Tower::Options& options, int query_width,
+ModelConfig JointHeads::OwnModel(const ModelConfig& model) {
+  ModelConfig own;
+  own.kind = ModelConfig::Kind::kRanking;
+  own.dim = model.dim;
+  own.bias = model.rating.bias;
+  own.dot = model.rating.factors;
+  own.optimizer = model.rating.optimizer.value_or(model.optimizer);
+  own.dense_optimizer = model.dense_optimizer;
+  own.epochs = model.epochs;
+  own.batch_size = model.batch_size;
+  return own;
+}
+
+absl::StatusOr<JointHeads> JointHeads::Make(const TrialConfig& config, const Tower::Options& options, int query_width,
                                             int candidate_width, const Dataset& data, const Split& split,
                                             const torch::Device& device, std::vector<TableDefinition>& tables) {
+  const ModelConfig& model = config.model;
   JointHeads heads(model);
   heads.device_ = device;
   DenseTensors::Options dense{.name = "retrieval", .seed = options.seed, .optimizer = options.dense_optimizer};
@@ -47,21 +60,26 @@ absl::StatusOr<JointHeads> JointHeads::Make(const ModelConfig& model, const Towe
     const absl::Status status = heads.dense_.AddLayers(dense, inputs, widths, tables);
     if (!status.ok()) return absl::Status(status.code(), "rating: " + std::string(status.message()));
   }
-  if (model.rating.bias) {
-    absl::StatusOr<std::unique_ptr<ScoreTerm>> bias = MakeBiasTerm(options, data, split, tables);
-    if (!bias.ok()) return bias.status();
-    heads.bias_ = *std::move(bias);
-    heads.mean_ = MeanScore(data, split);
+  if (model.rating.bias || model.rating.factors.has_value()) {
+    TrialConfig own = config;
+    own.model = OwnModel(model);
+    absl::StatusOr<Scorer> scorer = Scorer::Make(own, data, split, device, tables);
+    if (!scorer.ok()) return absl::Status(scorer.status().code(), "rating: " + std::string(scorer.status().message()));
+    heads.own_.emplace(*std::move(scorer));
   }
   return heads;
 }
 
-JointHeads::Inputs JointHeads::Plan(const Entities& examples, std::vector<uint32_t> query_of,
+JointHeads::Inputs JointHeads::Plan(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of,
                                     std::vector<uint32_t> candidate_of, std::vector<float> labels, float learning_rate,
                                     Step& step) {
-  Inputs inputs{std::move(query_of), std::move(candidate_of), std::move(labels), nullptr};
-  if (bias_ != nullptr) inputs.bias = bias_->Plan(examples, learning_rate, step);
+  Inputs inputs{std::move(query_of), std::move(candidate_of), std::move(labels), {}};
+  if (own_.has_value()) inputs.own = own_->Plan(examples, learning_rate, step);
   return inputs;
+}
+
+size_t JointHeads::PlanOwnDense(float learning_rate, Step& step) const {
+  return own_.has_value() ? own_->PlanDense(learning_rate, step) : step.rows.size();
 }
 
 JointHeads::Vectors JointHeads::Retrieval(const Vectors& shared, const DenseLeaves& leaves) const {
@@ -84,14 +102,26 @@ torch::Tensor JointHeads::Products(const Inputs& inputs, const Vectors& rating, 
   return sum.defined() ? sum + deep : deep;
 }
 
-std::vector<float> JointHeads::Biases(Inputs& inputs, const Step& step) const {
-  std::vector<float> scores(inputs.labels.size(), mean_);
-  if (bias_ != nullptr) bias_->Score(*inputs.bias, step, 0, scores.size(), nullptr, absl::MakeSpan(scores));
-  return scores;
+std::vector<float> JointHeads::OwnScores(Inputs& inputs, Step& step, const DropoutKey& dropout) const {
+  if (!own_.has_value()) return std::vector<float>(inputs.labels.size(), 0.0F);
+  own_->Begin(inputs.own, step, dropout);
+  return own_->Score(inputs.own, step, 0, inputs.labels.size(), dropout);
 }
 
-void JointHeads::BackwardBiases(Inputs& inputs, absl::Span<const float> gradients, Step& step) const {
-  if (bias_ != nullptr) bias_->Backward(*inputs.bias, gradients, step);
+void JointHeads::BackwardOwn(Inputs& inputs, absl::Span<const float> gradients, Step& step) const {
+  if (!own_.has_value()) return;
+  own_->Backward(inputs.own, gradients, step);
+  own_->Finish(inputs.own, step);
+}
+
+void JointHeads::KeepOwnDense(Step& filled, size_t first) {
+  if (own_.has_value()) own_->KeepDense(filled, first);
+}
+
+std::vector<float> JointHeads::PredictOwn(Inputs& inputs, const Step& step) const {
+  if (!own_.has_value()) return std::vector<float>(inputs.labels.size(), 0.0F);
+  own_->BeginEvaluation(inputs.own, step);
+  return own_->Predict(inputs.own, step, 0, inputs.labels.size());
 }
 
 }  // namespace marquee

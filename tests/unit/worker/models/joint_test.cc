@@ -43,6 +43,35 @@ TEST(JointModel, GradientsOfBothHeads) {
   CheckGradients(config);
 }
 
+TrialConfig WithFactors(const std::vector<FeatureConfig>& item, const std::vector<int>& item_layers) {
+  TrialConfig config = JointModel();
+  DotConfig factors;
+  factors.user.features = {Named("user_id", 5)};
+  factors.item.features = item;
+  factors.item.layers = item_layers;
+  factors.implicit = ImplicitConfig{.ratings = true, .leave_out = true};
+  config.model.rating = {.weight = 1.8, .projection = 3, .dot = true, .bias = true, .factors = factors};
+  return config;
+}
+
+TEST(JointModel, GradientsWithFactorsOfTheRatingsOwn) {
+  CheckGradients(WithFactors({Named("movie_id", 5)}, {}));
+  CheckGradients(WithFactors({Named("movie_id", 5), Named("movie_genres", 3)}, {5}));
+}
+
+TEST(JointModel, TheRatingsOwnTermsHaveTheirOwnOptimizer) {
+  TrialConfig config = JointModel();
+  config.model.optimizer = {.kind = OptimizerConfig::Kind::kAdam, .learning_rate = 0.02};
+  config.model.rating.bias = true;
+  config.model.rating.optimizer = OptimizerConfig{.kind = OptimizerConfig::Kind::kAdagrad, .learning_rate = 0.3};
+  const auto model = Make(config);
+  EXPECT_EQ(model->tables()[TableNamed(*model, "bias_user_id")].optimizer.kind, Optimizer::Kind::kAdagrad);
+  EXPECT_EQ(model->tables()[TableNamed(*model, "query_user_id")].optimizer.kind, Optimizer::Kind::kAdam);
+  const auto step = Planned(*model, {Tiny().split.train[0], Tiny().split.train[1]});
+  EXPECT_FLOAT_EQ(RowsOf(*model, *step, "bias_user_id").learning_rate, 0.3F);
+  EXPECT_FLOAT_EQ(RowsOf(*model, *step, "query_user_id").learning_rate, 0.02F);
+}
+
 TEST(JointModel, GradientsWithBiasesOfCandidates) {
   TrialConfig config = JointModel();
   FeatureConfig history = Named("movie_id");
