@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "common/initial_values.h"
 #include "common/table.h"
-#include "ps/initial_values.h"
 #include "ps/optimizer.h"
 #include "ps/row_store.h"
 

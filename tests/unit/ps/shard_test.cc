@@ -9,7 +9,7 @@
 #include <random>
 #include <set>
 
-#include "ps/initial_values.h"
+#include "common/initial_values.h"
 #include "tests/unit/ps/seed.h"
 #include "tests/unit/ps/shard_harness.h"
 

@@ -1,5 +1,5 @@
-#ifndef MARQUEE_PS_INITIAL_VALUES_H_
-#define MARQUEE_PS_INITIAL_VALUES_H_
+#ifndef MARQUEE_COMMON_INITIAL_VALUES_H_
+#define MARQUEE_COMMON_INITIAL_VALUES_H_
 
 // The weights of a row that was never pushed. A pure function of (seed, the table's name without its trial, id, column): the
 // same on every shard, for every number of shards, however often it is asked. Immutable, so any thread may use it.
@@ -26,4 +26,4 @@ class InitialValues {
 
 }  // namespace marquee
 
-#endif  // MARQUEE_PS_INITIAL_VALUES_H_
+#endif  // MARQUEE_COMMON_INITIAL_VALUES_H_

@@ -1,4 +1,4 @@
-#include "ps/initial_values.h"
+#include "common/initial_values.h"
 
 #include <xxhash.h>
 
