@@ -45,7 +45,7 @@ void KeepLargeBlocks() {
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
-absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, SecurityRole role) {
+absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, PeerRole role) {
   TransportOptions options{
       .max_message_bytes = config.max_message_bytes, .max_queued_bytes = config.max_queued_bytes, .security = {}};
   if (!config.curve) return options;

@@ -29,7 +29,7 @@ uint64_t NewIncarnation();
 void KeepLargeBlocks();
 
 // What a program of this role needs to talk in this cluster: bounds and, with `security: curve`, its keys.
-absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, SecurityRole role);
+absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, PeerRole role);
 
 // "tcp://10.0.0.1:7710", with brackets around an IPv6 address.
 std::string TcpEndpoint(const std::string& host, uint16_t port);

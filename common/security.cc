@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -25,23 +26,21 @@ constexpr mode_t kOwnerOnly = 0600;
 constexpr mode_t kEverybodyReads = 0644;
 constexpr mode_t kGroupAndOthers = 077;
 constexpr char kCluster[] = "cluster";
-constexpr char kWorkerKeys[] = "worker";
-constexpr char kToolKeys[] = "tool";
+constexpr std::array<PeerRole, 4> kRoles = {PeerRole::kScheduler, PeerRole::kServer, PeerRole::kWorker, PeerRole::kTool};
 
 fs::path PublicFile(const fs::path& folder, const std::string& name) { return folder / (name + ".public"); }
 fs::path SecretFile(const fs::path& folder, const std::string& name) { return folder / (name + ".secret"); }
 
-std::string KeyName(SecurityRole role) {
-  switch (role) {
-    case SecurityRole::kScheduler:
-    case SecurityRole::kServer:
-      return kCluster;
-    case SecurityRole::kWorker:
-      return kWorkerKeys;
-    case SecurityRole::kTool:
-      return kToolKeys;
-  }
-  return {};
+bool Listens(PeerRole role) { return role == PeerRole::kScheduler || role == PeerRole::kServer; }
+
+// "worker" and "worker-7" are workers.
+absl::StatusOr<PeerRole> RoleOf(const fs::path& public_file) {
+  const std::string name = public_file.stem().string();
+  const std::optional<PeerRole> role = PeerRoleNamed(name.substr(0, name.find('-')));
+  if (role.has_value()) return *role;
+  return absl::InvalidArgumentError(
+      fmt::format("{}: begins with no role; must be scheduler, server, worker or tool, alone or followed by '-' and a name",
+                  public_file.string()));
 }
 
 absl::Status FileError(const fs::path& file) { return absl::ErrnoToStatus(errno, file.string()); }
@@ -87,24 +86,27 @@ absl::StatusOr<std::string> ReadSecret(const fs::path& file) {
   return ReadKey(file);
 }
 
-absl::StatusOr<std::vector<std::string>> ReadPublicKeys(const fs::path& folder) {
-  std::vector<std::string> keys;
+absl::StatusOr<std::vector<AllowedKey>> ReadAllowedKeys(const fs::path& folder) {
+  std::vector<AllowedKey> keys;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() != ".public") continue;
+    if (entry.path().extension() != ".public" || entry.path().stem() == kCluster) continue;
+    const absl::StatusOr<PeerRole> role = RoleOf(entry.path());
+    if (!role.ok()) return role.status();
     absl::StatusOr<std::string> key = ReadKey(entry.path());
     if (!key.ok()) return key.status();
-    keys.push_back(*std::move(key));
+    keys.push_back({*std::move(key), *role});
   }
   if (error) return absl::NotFoundError(fmt::format("{}: {}", folder.string(), error.message()));
-  std::sort(keys.begin(), keys.end());
+  std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.public_key < b.public_key; });
   return keys;
 }
 
 }  // namespace
 
 absl::Status GenerateKeys(const std::string& folder) {
-  const std::array<std::string, 3> names = {kCluster, kWorkerKeys, kToolKeys};
+  std::vector<std::string> names = {kCluster};
+  for (const PeerRole role : kRoles) names.emplace_back(PeerRoleName(role));
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return absl::UnavailableError(fmt::format("{}: {}", folder, error.message()));
@@ -120,8 +122,8 @@ absl::Status GenerateKeys(const std::string& folder) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<TransportSecurity> LoadSecurity(const std::string& folder, SecurityRole role) {
-  const std::string name = KeyName(role);
+absl::StatusOr<TransportSecurity> LoadSecurity(const std::string& folder, PeerRole role) {
+  const std::string name(PeerRoleName(role));
   absl::StatusOr<std::string> server_key = ReadKey(PublicFile(folder, kCluster));
   if (!server_key.ok()) return server_key.status();
   absl::StatusOr<std::string> own_public = ReadKey(PublicFile(folder, name));
@@ -132,11 +134,15 @@ absl::StatusOr<TransportSecurity> LoadSecurity(const std::string& folder, Securi
                              .own_public_key = *std::move(own_public),
                              .own_secret_key = *std::move(own_secret),
                              .server_public_key = *std::move(server_key),
-                             .allowed_public_keys = {}};
-  if (name != kCluster) return security;
-  absl::StatusOr<std::vector<std::string>> allowed = ReadPublicKeys(folder);
+                             .listener_secret_key = {},
+                             .allowed_keys = {}};
+  if (!Listens(role)) return security;
+  absl::StatusOr<std::string> listener = ReadSecret(SecretFile(folder, kCluster));
+  if (!listener.ok()) return listener.status();
+  security.listener_secret_key = *std::move(listener);
+  absl::StatusOr<std::vector<AllowedKey>> allowed = ReadAllowedKeys(folder);
   if (!allowed.ok()) return allowed.status();
-  security.allowed_public_keys = *std::move(allowed);
+  security.allowed_keys = *std::move(allowed);
   return security;
 }
 

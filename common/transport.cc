@@ -89,6 +89,12 @@ bool TryReceive(zmq::socket_t& socket, zmq::message_t& frame) {
   return true;
 }
 
+// What the ZAP handler has said of the peer. Over inproc, within a process, nobody is asked.
+PeerRole RoleOf(zmq::message_t& frame) {
+  const char* const name = zmq_msg_gets(frame.handle(), "User-Id");
+  return name == nullptr ? PeerRole::kUnknown : PeerRoleNamed(name).value_or(PeerRole::kUnknown);
+}
+
 bool IsRoute(const Peer& peer) { return !peer.empty() && peer[0] == kRoutePrefix; }
 
 bool StartsWith(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
@@ -199,6 +205,7 @@ struct Socket {
 // A received multipart message, before it is known to be one of ours.
 struct RawMessage {
   Peer from;
+  PeerRole role = PeerRole::kUnknown;  // of one who has connected to us
   std::vector<Frame> frames;
   size_t frame_count = 0;  // those over the limits are counted, not kept
   size_t bytes = 0;
@@ -225,6 +232,8 @@ struct Transport::State {
       : context(the_context), self(std::move(identity)), options(std::move(the_options)) {}
 
   absl::Status SecureListener(zmq::socket_t& socket);
+  void WatchHandshakes(zmq::socket_t& socket);
+  void CountFailedHandshakes() const;
   absl::Status SecureConnection(zmq::socket_t& socket) const;
   std::string BindableEndpoint(const std::string& endpoint) const;
   Socket* Connection(const Peer& endpoint);
@@ -248,7 +257,8 @@ struct Transport::State {
   std::vector<std::unique_ptr<Socket>> sockets;
   size_t next_socket = 0;  // whose turn it is to be received from
   Socket* router = nullptr;
-  std::shared_ptr<Authenticator::Domain> domain;  // of the ROUTER, with CURVE
+  std::shared_ptr<Authenticator::Domain> domain;    // of the ROUTER, with CURVE
+  mutable std::optional<zmq::socket_t> handshakes;  // tells of those that failed there
   absl::flat_hash_map<Peer, Socket*> connections;
   absl::flat_hash_map<Peer, std::shared_ptr<PeerQueue>> routes;
   size_t sweep_routes_at = kRoutesBeforeSweep;
@@ -259,15 +269,46 @@ absl::Status Transport::State::SecureListener(zmq::socket_t& socket) {
   if (!options.security.curve) return absl::OkStatus();
   const std::string name = fmt::format("marquee-{}", context.names.fetch_add(1));
   absl::StatusOr<std::shared_ptr<Authenticator::Domain>> added =
-      context.authenticator.AddDomain(name, options.security.allowed_public_keys);
+      context.authenticator.AddDomain(name, options.security.allowed_keys);
   if (!added.ok()) return added.status();
   if (domain != nullptr) context.authenticator.RemoveDomain(*domain);  // of an attempt to listen that failed
   domain = *std::move(added);
   socket.set(zmq::sockopt::curve_server, true);
-  socket.set(zmq::sockopt::curve_secretkey, options.security.own_secret_key);
+  socket.set(zmq::sockopt::curve_secretkey, options.security.listener_secret_key);
   socket.set(zmq::sockopt::zap_domain, name);
   EnforceAuthentication(socket);
+  WatchHandshakes(socket);
   return absl::OkStatus();
+}
+
+// ZeroMQ tells of handshakes that fail through a socket of its own.
+void Transport::State::WatchHandshakes(zmq::socket_t& socket) {
+  const std::string endpoint = fmt::format("inproc://marquee-handshakes-{}", context.names.fetch_add(1));
+  const int events = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+  if (zmq_socket_monitor(socket.handle(), endpoint.c_str(), events) != 0) return;
+  handshakes.emplace(context.zmq, zmq::socket_type::pair);
+  handshakes->set(zmq::sockopt::linger, 0);
+  handshakes->connect(endpoint);
+}
+
+void Transport::State::CountFailedHandshakes() const {
+  if (!handshakes.has_value()) return;
+  for (zmq::message_t event; TryReceive(*handshakes, event);) {
+    struct {
+      uint16_t what = 0;
+      uint32_t value = 0;
+    } failed;
+    if (event.size() >= sizeof(failed.what) + sizeof(failed.value)) {
+      const auto* data = static_cast<const std::byte*>(event.data());
+      std::memcpy(&failed.what, data, sizeof(failed.what));
+      std::memcpy(&failed.value, data + sizeof(failed.what), sizeof(failed.value));
+      const bool plain = failed.what == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL &&
+                         failed.value == static_cast<uint32_t>(ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH);
+      ++counters.rejected[plain ? "plaintext" : "handshake"];
+    }
+    while (event.more() && TryReceive(*handshakes, event)) {
+    }
+  }
 }
 
 absl::Status Transport::State::SecureConnection(zmq::socket_t& socket) const {
@@ -368,6 +409,7 @@ std::optional<RawMessage> Transport::State::ReceiveRaw(Socket& socket) const {
     raw.from = kRoutePrefix + frame->to_string();
     frame = std::make_shared<zmq::message_t>();
     if (!TryReceive(socket.zmq, *frame)) return raw;
+    if (options.security.curve) raw.role = RoleOf(*frame);
   }
   while (true) {
     const bool more = frame->more();
@@ -393,6 +435,16 @@ void Transport::State::Refuse(RawMessage raw, bool answerable, wire::Error::Code
   if (!SendTo(raw.from, NewError(self, 0, head.request_id, code, "message", reason))) ++counters.dropped;
 }
 
+// A message that cannot be read is the handler's to refuse.
+bool IsAllowed(PeerRole role, const Message& message) {
+  bool allowed = true;
+  Guarded([&] {
+    allowed = MayAsk(role, message.envelope());
+    return absl::OkStatus();
+  }).IgnoreError();
+  return allowed;
+}
+
 // False if there was nothing to receive.
 bool Transport::State::ReceiveOne(Socket& socket, const std::function<void(const Message&)>& handler, int* handled) {
   std::optional<RawMessage> raw = ReceiveRaw(socket);
@@ -415,6 +467,12 @@ bool Transport::State::ReceiveOne(Socket& socket, const std::function<void(const
     const auto code =
         absl::IsFailedPrecondition(message.status()) ? wire::Error::Code::WRONG_VERSION : wire::Error::Code::MALFORMED;
     Refuse(*std::move(raw), answerable, code, std::string(message.status().message()));
+    return true;
+  }
+  if (!IsAllowed(raw->role, *message)) {
+    const std::string reason = fmt::format("{}: a key of the role {} may not ask this",
+                                           BodyName(message->envelope().getBody().which()), PeerRoleName(raw->role));
+    Refuse(*std::move(raw), answerable, wire::Error::Code::FORBIDDEN, reason);
     return true;
   }
   raw.reset();
@@ -519,6 +577,7 @@ void Transport::Wake() { state_->wake.Signal(); }
 void Transport::Disconnect(const Peer& endpoint) { state_->Disconnect(endpoint); }
 
 const Transport::Counters& Transport::counters() const {
+  state_->CountFailedHandshakes();
   if (state_->domain != nullptr && state_->domain->refused() > 0) {
     state_->counters.rejected["unauthorized"] = state_->domain->refused();
   }

@@ -7,8 +7,8 @@
 // and talk to any number of endpoints (a DEALER each, made on first use). Sending never blocks. Bytes that are queued for one
 // peer are bounded: what would go over is dropped and counted, and whoever waits for it asks again.
 //
-// Garbage that comes in (not an Envelope, wrong version, too large) is answered with an error where there is someone to answer,
-// counted by reason, and never reaches the caller.
+// Garbage that comes in (not an Envelope, wrong version, too large), and with CURVE what the sender's role may not ask, is
+// answered with an error where there is someone to answer, counted by reason, and never reaches the caller.
 
 #include <cstdint>
 #include <functional>
@@ -20,17 +20,20 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/peer_role.h"
 
 namespace marquee {
 
 // Keys of this process and of those it trusts, in ZeroMQ's Z85 form; LoadSecurity (common/security.h) reads them from files.
-// Whoever listens (scheduler, shards) uses one key pair, so that one server key serves for every endpoint.
+// Whoever listens (scheduler, shards) uses one key pair for that, so that one server key serves for every endpoint; to those
+// that it connects to, each process shows a key of its own.
 struct TransportSecurity {
   bool curve = false;  // false: no encryption, anybody may connect, the keys are not looked at
   std::string own_public_key;
   std::string own_secret_key;
-  std::string server_public_key;                 // expected of those that we connect to
-  std::vector<std::string> allowed_public_keys;  // of those that connect to us; others are refused (ZAP, RFC 27)
+  std::string server_public_key;         // expected of those that we connect to
+  std::string listener_secret_key;       // that belongs to it; empty: this process does not listen
+  std::vector<AllowedKey> allowed_keys;  // of those that connect to us; others are refused (ZAP, RFC 27)
 };
 
 struct TransportOptions {
@@ -76,7 +79,9 @@ class Transport : public Outbox {
 
   struct Counters {
     uint64_t messages_sent = 0, messages_received = 0, bytes_sent = 0, bytes_received = 0, dropped = 0;
-    std::map<std::string, uint64_t> rejected;  // by error code name; "unauthorized": connections with an unknown key
+    // By error code name. Connections: "unauthorized", with an unknown key; "plaintext", without encryption; "handshake", with
+    // what is no ZeroMQ, or another's protocol.
+    std::map<std::string, uint64_t> rejected;
   };
   const Counters& counters() const;
   size_t queued_bytes() const;  // over all peers

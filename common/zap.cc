@@ -32,9 +32,14 @@ void BlockSignals() {
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
-void Reply(zmq::socket_t& socket, const std::vector<zmq::message_t>& request, bool allowed) {
+void Reply(zmq::socket_t& socket, const std::vector<zmq::message_t>& request, const std::optional<PeerRole>& role) {
   const std::string request_id = request.size() > kRequestId ? request[kRequestId].to_string() : "";
-  const std::vector<std::string> frames = {"1.0", request_id, allowed ? "200" : "400", allowed ? "OK" : "unknown key", "", ""};
+  const std::vector<std::string> frames = {"1.0",
+                                           request_id,
+                                           role.has_value() ? "200" : "400",
+                                           role.has_value() ? "OK" : "unknown key",
+                                           role.has_value() ? std::string(PeerRoleName(*role)) : "",
+                                           ""};
   for (size_t i = 0; i < frames.size(); ++i) {
     socket.send(zmq::buffer(frames[i]), i + 1 < frames.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
   }
@@ -53,11 +58,11 @@ Authenticator::~Authenticator() {
 }
 
 absl::StatusOr<std::shared_ptr<Authenticator::Domain>> Authenticator::AddDomain(const std::string& name,
-                                                                                const std::vector<std::string>& allowed_keys) {
-  absl::flat_hash_set<std::string> keys;
-  for (const std::string& key : allowed_keys) {
-    if (absl::Status status = CheckKey("allowed_public_keys", key); !status.ok()) return status;
-    keys.insert(*DecodeKey(key));
+                                                                                const std::vector<AllowedKey>& allowed_keys) {
+  absl::flat_hash_map<std::string, PeerRole> keys;
+  for (const AllowedKey& key : allowed_keys) {
+    if (absl::Status status = CheckKey("allowed_keys", key.public_key); !status.ok()) return status;
+    keys[*DecodeKey(key.public_key)] = key.role;
   }
   auto domain = std::make_shared<Domain>(name, std::move(keys));
   const std::lock_guard lock(mutex_);
@@ -90,22 +95,24 @@ void Authenticator::Serve(zmq::socket_t socket) {
     try {
       std::vector<zmq::message_t> request;
       if (!zmq::recv_multipart(socket, std::back_inserter(request)).has_value()) continue;
-      Reply(socket, request, Allows(request));
+      Reply(socket, request, RoleOf(request));
     } catch (const zmq::error_t& error) {
       if (error.num() == ETERM) return;  // the context is being shut down
     }
   }
 }
 
-bool Authenticator::Allows(const std::vector<zmq::message_t>& request) {
-  if (request.size() != kRequestFrames || request[kVersion].to_string_view() != "1.0") return false;
+std::optional<PeerRole> Authenticator::RoleOf(const std::vector<zmq::message_t>& request) {
+  if (request.size() != kRequestFrames || request[kVersion].to_string_view() != "1.0") return std::nullopt;
   const std::lock_guard lock(mutex_);
   const auto domain = domains_.find(request[kDomain].to_string());
-  if (domain == domains_.end()) return false;
-  const bool known =
-      request[kMechanism].to_string_view() == "CURVE" && domain->second->allowed_.contains(request[kCredentials].to_string());
-  if (!known) domain->second->refused_.fetch_add(1, std::memory_order_relaxed);
-  return known;
+  if (domain == domains_.end()) return std::nullopt;
+  if (request[kMechanism].to_string_view() == "CURVE") {
+    const auto found = domain->second->allowed_.find(request[kCredentials].to_string());
+    if (found != domain->second->allowed_.end()) return found->second;
+  }
+  domain->second->refused_.fetch_add(1, std::memory_order_relaxed);
+  return std::nullopt;
 }
 
 }  // namespace marquee

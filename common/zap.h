@@ -2,6 +2,7 @@
 #define MARQUEE_COMMON_ZAP_H_
 
 // Decides who may connect to the listening sockets of a ZeroMQ context (ZAP, RFC 27): those whose CURVE public key is known.
+// Each of their messages then carries the name of the key's role as its property "User-Id".
 //
 // A thread of its own, started with the first domain, answers ZeroMQ's questions. Each listening socket names its own domain
 // and thereby its own set of allowed keys. Thread-safe. Part of the transport; programs use TransportSecurity.
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,9 +19,9 @@
 #include <zmq.hpp>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/peer_role.h"
 
 namespace marquee {
 
@@ -30,7 +32,8 @@ class Authenticator {
  public:
   class Domain {
    public:
-    Domain(std::string name, absl::flat_hash_set<std::string> keys) : name_(std::move(name)), allowed_(std::move(keys)) {}
+    Domain(std::string name, absl::flat_hash_map<std::string, PeerRole> keys)
+        : name_(std::move(name)), allowed_(std::move(keys)) {}
 
     const std::string& name() const { return name_; }
     uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
@@ -38,7 +41,7 @@ class Authenticator {
    private:
     friend class Authenticator;
     const std::string name_;
-    const absl::flat_hash_set<std::string> allowed_;  // 32 bytes each
+    const absl::flat_hash_map<std::string, PeerRole> allowed_;  // by key, 32 bytes each
     std::atomic<uint64_t> refused_{0};
   };
 
@@ -46,13 +49,13 @@ class Authenticator {
   ~Authenticator();  // the context must have been shut down before
 
   // Keys are in Z85 form; one that is not is refused.
-  absl::StatusOr<std::shared_ptr<Domain>> AddDomain(const std::string& name, const std::vector<std::string>& allowed_keys);
+  absl::StatusOr<std::shared_ptr<Domain>> AddDomain(const std::string& name, const std::vector<AllowedKey>& allowed_keys);
   void RemoveDomain(const Domain& domain);
 
  private:
   absl::Status StartThread();
   void Serve(zmq::socket_t socket);
-  bool Allows(const std::vector<zmq::message_t>& request);
+  std::optional<PeerRole> RoleOf(const std::vector<zmq::message_t>& request);
 
   zmq::context_t& context_;
   std::mutex mutex_;

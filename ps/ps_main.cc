@@ -48,6 +48,7 @@ class Server {
 
  private:
   absl::Status StartShards(const Identity& self);
+  ServerStatistics Statistics() const;
   void UpdateMetrics(absl::Time now, absl::Time last_heard);
 
   const ServerPlace& place_;
@@ -95,6 +96,7 @@ absl::Status Server::Run(absl::Duration orphan_after) {
   while (!StopRequested() && link_->status().ok() && !link_->cluster_changed() && !link_->dismissed()) {
     const absl::Duration wait = std::clamp(link_->next_timer() - SteadyNow(), absl::ZeroDuration(), kLongestWait);
     transport_->Receive(wait, [&](const Message& message) { link_->OnMessage(message, SteadyNow(), *transport_); });
+    if (link_->next_timer() <= SteadyNow()) link_->SetStatistics(Statistics());
     link_->OnTimer(SteadyNow(), *transport_);
     if (link_->registered() != registered) {
       registered = link_->registered();
@@ -108,6 +110,12 @@ absl::Status Server::Run(absl::Duration orphan_after) {
   }
   if (link_->dismissed()) LogInfo("the sweep is over: ends");
   return link_->status();
+}
+
+ServerStatistics Server::Statistics() const {
+  ServerStatistics sum;
+  for (const auto& shard : shards_) sum += shard->statistics();
+  return sum;
 }
 
 void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
@@ -125,7 +133,7 @@ absl::Status RunProgram(const Flags& flags) {
     return absl::InvalidArgumentError(
         fmt::format("{}: no server of the name '{}' under cluster.servers", flags.cluster, flags.name));
   }
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, SecurityRole::kServer);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, PeerRole::kServer);
   if (!options.ok()) return options.status();
   LogInfo("starts", {{"version", Version()}, {"shards", place->shards}});
 

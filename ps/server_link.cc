@@ -30,7 +30,7 @@ ServerLink::ServerLink(Identity self, ServerRegistration registration, Peer sche
 OutgoingMessagePtr ServerLink::BuildRequest() {
   OutgoingMessagePtr message = NewRequest(self_, 0, ++last_request_, absl::ZeroDuration());
   if (registered_) {
-    message->envelope().getBody().initHeartbeat();
+    statistics_.ToWire(message->envelope().getBody().initHeartbeat().initServer());
     return message;
   }
   wire::Register::Builder body = message->envelope().getBody().initRegister();

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/server_statistics.h"
 
 namespace marquee {
 
@@ -29,6 +30,8 @@ class ServerLink {
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
   void OnTimer(absl::Time now, Outbox& outbox);  // also the first call: it registers
+  // What the next heartbeats say.
+  void SetStatistics(const ServerStatistics& statistics) { statistics_ = statistics; }
   absl::Time next_timer() const;
 
   bool registered() const { return registered_; }
@@ -49,6 +52,7 @@ class ServerLink {
 
   Identity self_;
   ServerRegistration registration_;
+  ServerStatistics statistics_;
   Peer scheduler_;
   bool registered_ = false;
   bool cluster_changed_ = false;

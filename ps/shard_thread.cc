@@ -13,6 +13,21 @@ constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
 
 absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
 
+ServerStatistics StatisticsOf(const Shard& shard) {
+  const Shard::Counters& counters = shard.counters();
+  ServerStatistics statistics{.pulls = counters.pulls,
+                              .pushes = counters.pushes,
+                              .rows_pulled = counters.rows_pulled,
+                              .rows_pushed = counters.rows_pushed,
+                              .duplicates = counters.duplicates};
+  for (const auto& [code, count] : counters.rejected) statistics.rejected += count;
+  for (const Shard::TableStatistics& table : shard.Tables()) {
+    statistics.rows += table.rows;
+    statistics.bytes += table.bytes;
+  }
+  return statistics;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardThread>> ShardThread::Start(TransportContext& context, const Identity& self,
@@ -38,6 +53,11 @@ ShardThread::~ShardThread() {
   thread_.join();
 }
 
+ServerStatistics ShardThread::statistics() const {
+  const std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
 void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index, Metrics& metrics) {
   Shard shard(self, options);
   ShardMetrics shard_metrics(metrics, index);
@@ -51,6 +71,11 @@ void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index
     const absl::Time now = SteadyNow();
     if (now < next_update) continue;
     shard_metrics.Update(shard, *transport_);
+    const ServerStatistics statistics = StatisticsOf(shard);
+    {
+      const std::lock_guard lock(mutex_);
+      statistics_ = statistics;
+    }
     next_update = now + kMetricsInterval;
   }
 }

@@ -1,15 +1,17 @@
 #ifndef MARQUEE_PS_SHARD_THREAD_H_
 #define MARQUEE_PS_SHARD_THREAD_H_
 
-// A Shard with a socket and a thread of its own. Not thread-safe: for its owner's thread alone.
+// A Shard with a socket and a thread of its own. For its owner's thread alone, where nothing else is said.
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
 #include "absl/status/statusor.h"
 #include "common/metrics.h"
+#include "common/server_statistics.h"
 #include "common/transport.h"
 #include "ps/shard.h"
 
@@ -27,6 +29,9 @@ class ShardThread {
   // As others must write it, with the port in use.
   const std::string& endpoint() const { return endpoint_; }
 
+  // Of about a second ago. Any thread.
+  ServerStatistics statistics() const;
+
  private:
   ShardThread() = default;
   void Run(const Identity& self, ShardOptions options, uint32_t index, Metrics& metrics);
@@ -34,6 +39,8 @@ class ShardThread {
   std::unique_ptr<Transport> transport_;  // the thread's, once it runs; only Wake is called from outside
   std::string endpoint_;
   std::atomic<bool> stop_{false};
+  mutable std::mutex mutex_;
+  ServerStatistics statistics_;  // under mutex_
   std::thread thread_;
 };
 

@@ -93,7 +93,7 @@ class Coordinator::Impl {
   MaybeRejection HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox);
   MaybeRejection HandleFromMember(MemberRecord& member, const Message& message, Body::Builder reply, absl::Time now,
                                   Outbox& outbox);
-  MaybeRejection HandleHeartbeat(MemberRecord& member, Body::Builder reply, Outbox& outbox);
+  MaybeRejection HandleHeartbeat(MemberRecord& member, wire::Heartbeat::Reader heartbeat, Body::Builder reply, Outbox& outbox);
   MaybeRejection HandleGetView(Body::Builder reply) const;
   void HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply);
   MaybeRejection HandleGetWork(const Message& message, Body::Builder reply, absl::Time now);
@@ -245,7 +245,7 @@ MaybeRejection Coordinator::Impl::HandleFromMember(MemberRecord& member, const M
   };
   switch (body.which()) {
     case Body::HEARTBEAT:
-      return HandleHeartbeat(member, reply, outbox);
+      return HandleHeartbeat(member, body.getHeartbeat(), reply, outbox);
     case Body::GET_ASSIGNMENT:
       HandleGetAssignment(member, reply.initAssignment());
       return std::nullopt;
@@ -279,8 +279,14 @@ MaybeRejection Coordinator::Impl::HandleFromMember(MemberRecord& member, const M
   }
 }
 
-MaybeRejection Coordinator::Impl::HandleHeartbeat(MemberRecord& member, Body::Builder reply, Outbox& outbox) {
+MaybeRejection Coordinator::Impl::HandleHeartbeat(MemberRecord& member, wire::Heartbeat::Reader heartbeat, Body::Builder reply,
+                                                  Outbox& outbox) {
   ++context_.counters.heartbeats;
+  if (member.server) {
+    member.statistics = ServerStatistics::FromWire(heartbeat.getServer());
+    member.most_rows = std::max(member.most_rows, member.statistics.rows);
+    member.most_bytes = std::max(member.most_bytes, member.statistics.bytes);
+  }
   if (member.server && done()) {
     member.dismissed = true;
     return Rejection{Code::CANCELLED, "heartbeat", "the sweep is over"};
@@ -502,7 +508,10 @@ std::vector<Coordinator::Member> Coordinator::Impl::members() const {
                           .incarnation = record.incarnation,
                           .host = record.host,
                           .metrics_endpoint = record.metrics_endpoint,
-                          .endpoints = record.endpoints});
+                          .endpoints = record.endpoints,
+                          .statistics = record.statistics,
+                          .most_rows = record.most_rows,
+                          .most_bytes = record.most_bytes});
   }
   return list;
 }

@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/server_statistics.h"
 #include "common/trial_config.h"
 #include "common/view.h"
 #include "scheduler/asha.h"
@@ -141,6 +142,9 @@ class Coordinator {
     std::string host;
     std::string metrics_endpoint;
     std::vector<std::string> endpoints;  // of a server's shards
+    ServerStatistics statistics;         // likewise: of the last heartbeat
+    uint64_t most_rows = 0;              // that any heartbeat said
+    uint64_t most_bytes = 0;
   };
   struct TrialView {  // for progress and results
     StateStore::Trial trial;

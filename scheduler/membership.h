@@ -11,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/server_statistics.h"
 #include "scheduler/rejection.h"
 
 namespace marquee {
@@ -26,6 +27,10 @@ struct MemberRecord {
   Peer route;  // the newest on which it was heard
   absl::Time heard = absl::InfinitePast();
   bool dismissed = false;  // was told that the sweep is over
+  // Of servers: as of the last heartbeat, and the most that any heartbeat of this incarnation said.
+  ServerStatistics statistics;
+  uint64_t most_rows = 0;
+  uint64_t most_bytes = 0;
   // Of workers.
   uint64_t session = 0;        // 0: free
   bool wants_session = false;  // asked for an assignment since it had the last one

@@ -40,13 +40,6 @@ class Checksum {
   std::unique_ptr<XXH3_state_t, Free> state_;
 };
 
-// The number keeps two tables apart whose names differ only in what a file's name cannot show.
-std::string FileOf(size_t number, std::string_view table) {
-  std::string name;
-  for (const char c : table.substr(0, 100)) name += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
-  return fmt::format("{:02}-{}.rows", number, name);
-}
-
 absl::Status RemoveFolder(const std::string& path) {
   std::error_code error;
   // The manifest first: what is left of a model that is half removed is none.
@@ -68,7 +61,7 @@ class Writer : public ModelWriter {
     manifest_.tables.push_back({.name = std::string(table.model_name()),
                                 .dim = table.dim,
                                 .rows = 0,
-                                .file = FileOf(manifest_.tables.size(), table.model_name()),
+                                .file = SafeFileName(manifest_.tables.size(), table.model_name()) + ".rows",
                                 .checksum = "",
                                 .seed = table.seed,
                                 .initializer = table.initializer});
@@ -175,6 +168,12 @@ class Reader : public ModelReader {
 };
 
 }  // namespace
+
+std::string SafeFileName(size_t number, std::string_view name) {
+  std::string safe;
+  for (const char c : name.substr(0, 100)) safe += std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return fmt::format("{:02}-{}", number, safe);
+}
 
 std::string ModelManifest::Json() const {
   marquee::Json json;

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -34,7 +35,7 @@ struct ModelManifest {
   std::string trial;
   std::string configuration;  // YAML; ParseTrialConfig
   std::string data_name;
-  std::string data_file;
+  std::string data_file;  // where it was, an absolute path
   std::string data_checksum;
   std::string split_name;
   std::string split_checksum;
@@ -45,6 +46,9 @@ struct ModelManifest {
   static absl::StatusOr<ModelManifest> Load(const std::string& folder);
   std::string Json() const;
 };
+
+// A file's name that shows `name` as far as it can; the number keeps names apart that differ in what it cannot show.
+std::string SafeFileName(size_t number, std::string_view name);
 
 class ModelFolder : public ModelStore {
  public:

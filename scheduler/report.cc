@@ -78,6 +78,8 @@ size_t PointsOf(const ChartSeries& curve) {
       std::count_if(curve.values.begin(), curve.values.end(), [](const Json& v) { return !v.is_null(); }));
 }
 
+std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
+
 // ---- parameters
 
 // Lists of features by their names, and dims of their own; everything else as it would be written.
@@ -171,6 +173,7 @@ class Writer {
     Curves();
     Parameters();
     Interactions();
+    Recommendations();
     Data();
     Speed();
     Configurations();
@@ -439,6 +442,28 @@ class Writer {
             .height = 180 + static_cast<int>(std::min<size_t>(count, 24)) * 40};
   }
 
+  void Recommendations() {
+    for (const Examples& examples : sources_.examples) {
+      SectionOnce("Movies for a few users");
+      for (const ExampleUser& user : examples.users) {
+        Page::Table table{.caption = fmt::format("{}: user {}", examples.trial, user.user),
+                          .columns = {"movie", "genres", "the model says", "because of"}};
+        for (const ExampleUser::Movie& movie : user.movies) {
+          table.rows.push_back({movie.title, movie.genres, movie.says, movie.because});
+        }
+        table.note = fmt::format("Has rated {}; liked best: {}.", WithThousands(user.rated), user.best_liked);
+        page_.Add(table);
+      }
+    }
+    if (!sources_.examples.empty()) {
+      page_.Text(
+          "Movies that the user has not rated, by the best kept model of each kind. The last column names the rated movies "
+          "that "
+          "add most to the score or, where the model is not made of histories, are most like the movie. `marquee recommend` "
+          "gives the same for any user.");
+    }
+  }
+
   void Data() {
     SectionOnce("Data and split");
     const Leaderboard::Data& data = board_.data();
@@ -480,11 +505,25 @@ class Writer {
 
   void Members() {
     if (sources_.members.empty()) return;
-    Page::Table table{.caption = "Servers and workers", .columns = {"name", "role", "host", "shards"}};
+    Page::Table servers{.caption = "Servers",
+                        .columns = {"name", "host", "shards", "most rows", "most memory", "pulls", "rows pulled", "pushes",
+                                    "rows pushed", "sent twice", "refused"}};
+    Page::Table table{.caption = "Workers", .columns = {"name", "host"}};
     for (const Coordinator::Member& member : sources_.members) {
-      table.rows.push_back({member.name, member.server ? "server" : "worker", member.host,
-                            member.server ? std::to_string(member.endpoints.size()) : "-"});
+      if (!member.server) {
+        table.rows.push_back({member.name, member.host});
+        continue;
+      }
+      const ServerStatistics& said = member.statistics;
+      servers.rows.push_back({member.name, member.host, std::to_string(member.endpoints.size()),
+                              WithThousands(member.most_rows), Megabytes(member.most_bytes), WithThousands(said.pulls),
+                              WithThousands(said.rows_pulled), WithThousands(said.pushes), WithThousands(said.rows_pushed),
+                              WithThousands(said.duplicates), WithThousands(said.rejected)});
     }
+    servers.note =
+        "As each server's heartbeats said; rows and memory are of all tables that were there at once. Sent twice: pushes whose "
+        "first acknowledgement was lost, and which were not applied again.";
+    page_.Add(servers);
     const Coordinator::Counters& counters = sources_.counters;
     table.note =
         fmt::format("Servers lost: {}; workers lost: {}; sessions opened: {}; chunks leased: {}, of which given back: {}.",

@@ -33,7 +33,7 @@ std::string Hex(uint64_t checksum) { return fmt::format("{:016x}", checksum); }
 ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& split) {
   ModelManifest origin;
   origin.data_name = data.name();
-  origin.data_file = std::filesystem::path(plan.data_file).filename().string();
+  origin.data_file = plan.data_file;
   origin.data_checksum = Hex(data.checksum());
   origin.split_name = split.name;
   origin.split_checksum = Hex(split.checksum);
@@ -112,7 +112,7 @@ absl::Status SweepRunner::OpenState() {
 }
 
 absl::Status SweepRunner::Listen() {
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster, SecurityRole::kScheduler);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster, PeerRole::kScheduler);
   if (!options.ok()) return options.status();
   const Identity self{.name = "scheduler", .incarnation = NewIncarnation()};
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
@@ -259,9 +259,11 @@ absl::Status SweepRunner::WriteFile(const std::string& name, const std::string& 
 
 // What the report shows beside the leaderboard. A kept model that cannot be read, which --resume may find, is said and left
 // out.
-ReportSources SweepRunner::Sources(const std::vector<Coordinator::TrialView>& trials) {
-  ReportSources sources{
-      .name = NameOf(plan_.out), .interactions = {}, .members = coordinator_->members(), .counters = coordinator_->counters()};
+ReportSources SweepRunner::Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials) {
+  ReportSources sources{.name = NameOf(plan_.out), .members = coordinator_->members(), .counters = coordinator_->counters()};
+  std::error_code error;
+  std::filesystem::create_directories(PathOf("logs"), error);
+  AddExamples(leaderboard, sources);
   for (const Coordinator::TrialView& trial : trials) {
     if (!trial.trial.result.kept || !trial.config.model.cross.has_value()) continue;
     absl::StatusOr<FeatureInteractions> interactions = LoadFeatureInteractions(PathOf("models/" + trial.trial.name), data_);
@@ -275,13 +277,41 @@ ReportSources SweepRunner::Sources(const std::vector<Coordinator::TrialView>& tr
   return sources;
 }
 
+std::string BestKept(const Leaderboard& leaderboard, const Leaderboard::Table& table) {
+  for (const Leaderboard::Row& row : table.rows) {
+    if (row.trial == nullptr) continue;
+    for (const Coordinator::TrialView& seed : leaderboard.SeedsOf(row.trial->trial.name)) {
+      if (seed.trial.result.kept) return seed.trial.name;
+    }
+  }
+  return "";
+}
+
+// Of the best kept model of each kind.
+void SweepRunner::AddExamples(const Leaderboard& leaderboard, ReportSources& sources) {
+  for (const Leaderboard::Table& table : leaderboard.Tables()) {
+    const std::string trial = BestKept(leaderboard, table);
+    if (trial.empty()) continue;
+    absl::StatusOr<Examples> examples =
+        AskForExamples(trial, PathOf("models/" + trial), plan_.data_file, ExampleUsers(data_), PathOf("logs/examples.log"));
+    if (examples.ok()) {
+      sources.examples.push_back(*std::move(examples));
+    } else {
+      progress_.Say(
+          fmt::format("The report shows no movies for users by {}: {}", trial, std::string(examples.status().message())));
+    }
+  }
+}
+
 absl::StatusOr<bool> SweepRunner::Finish() {
   absl::StatusOr<std::vector<Baseline>> baselines = Baselines(data_, split_);
   if (!baselines.ok()) return baselines.status();
   const std::vector<Coordinator::TrialView> trials = coordinator_->trials(SteadyNow());
   const Leaderboard leaderboard(Leaderboard::Describe(data_, split_), *std::move(baselines), plan_.sweep, trials);
   if (absl::Status status = WriteFile("leaderboard.json", leaderboard.Json()); !status.ok()) return status;
-  if (absl::Status status = WriteFile("report.html", ReportPage(leaderboard, Sources(trials))); !status.ok()) return status;
+  if (absl::Status status = WriteFile("report.html", ReportPage(leaderboard, Sources(leaderboard, trials))); !status.ok()) {
+    return status;
+  }
   progress_.Say(
       fmt::format("\n{}\nResults: {}\nReport: {}", leaderboard.Text(), PathOf("leaderboard.json"), PathOf("report.html")));
   return std::all_of(trials.begin(), trials.end(),

@@ -8,7 +8,7 @@
 //     logs/NAME.log         of each server and worker (launcher: local)
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
 //     models/TRIAL/         kept models
-//     leaderboard.json      at the end
+//     leaderboard.json, report.html      at the end
 
 #include <memory>
 #include <optional>
@@ -21,6 +21,7 @@
 #include "dataset/split.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/launcher.h"
+#include "scheduler/leaderboard.h"
 #include "scheduler/model_folder.h"
 #include "scheduler/report.h"
 #include "scheduler/scheduler_metrics.h"
@@ -61,7 +62,8 @@ class SweepRunner {
   absl::Status PollProcesses();
   void DismissMembers();
   absl::Status WriteEndpoints();
-  ReportSources Sources(const std::vector<Coordinator::TrialView>& trials);
+  ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
+  void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();
   absl::Status WriteFile(const std::string& name, const std::string& text) const;
   std::string PathOf(const std::string& name) const;

@@ -83,6 +83,7 @@ struct Error {
     dataMismatch @15;     # the worker's data file is not the scheduler's
     unknownIncarnation @16; # register first
     cancelled @17;        # the trial is over
+    forbidden @18;        # the sender's key is not of a role that may ask this
   }
   code @0 :Code;
   field @1 :Text;         # what was wrong, for example "push.sections[0].gradients"
@@ -275,7 +276,20 @@ struct Registered {
   leaseMicros @2 :UInt64;          # a member that is silent for longer is dead
 }
 
-struct Heartbeat {}
+struct Heartbeat {
+  server @0 :ServerStatistics;     # of servers
+}
+
+struct ServerStatistics {
+  rows @0 :UInt64;                 # now, in all tables
+  bytes @1 :UInt64;
+  pulls @2 :UInt64;                # these and the following: since the process started
+  pushes @3 :UInt64;
+  rowsPulled @4 :UInt64;
+  rowsPushed @5 :UInt64;
+  duplicates @6 :UInt64;
+  rejected @7 :UInt64;
+}
 
 struct HeartbeatReply {
   view @0 :UInt64;

@@ -62,7 +62,7 @@ absl::Status RunWorker(const Flags& flags) {
   const absl::StatusOr<std::string> metrics_endpoint = metrics.Serve(place->host, place->metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
 
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, SecurityRole::kWorker);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, PeerRole::kWorker);
   if (!options.ok()) return options.status();
   TransportContext transport_context;
   const Identity self{.name = flags.name, .incarnation = NewIncarnation()};

@@ -75,7 +75,7 @@ class ReportTest(unittest.TestCase):
     def test_it_says_what_the_sweep_was(self):
         for part in ("synthetic: made up by a program", "a paper top_100", "0.4321", "<caption>two_tower</caption>",
                      "<caption>ranking</caption>", "<caption>dcn</caption>", "popularity", "Kept: models/crossed.",
-                     "<td>server</td>", "learning_rate: 0.05"):
+                     "<caption>Servers</caption>", "rows pushed", "Movies for a few users", "crossed: user ", "learning_rate: 0.05"):
             self.assertIn(part, self.text)
 
     @unittest.skipUnless(CHROMIUM, "NO CHROMIUM: the page was not looked at by a browser")

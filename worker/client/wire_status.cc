@@ -39,6 +39,8 @@ absl::StatusCode StatusCodeOf(wire::Error::Code code) {
       return absl::StatusCode::kResourceExhausted;
     case Code::CONFLICT:
       return absl::StatusCode::kAlreadyExists;
+    case Code::FORBIDDEN:
+      return absl::StatusCode::kPermissionDenied;
     case Code::CANCELLED:
       return absl::StatusCode::kCancelled;
   }

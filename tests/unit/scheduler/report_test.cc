@@ -126,8 +126,8 @@ TEST(ReportTest, RealDataIsNotCalledSynthetic) {
 TEST(ReportTest, WhatASweepDoesNotHaveIsNotMentioned) {
   const Shown page = Page({Finished("only", 0.1)});
   EXPECT_THAT(page.titles, IsEmpty());
-  for (const char* part :
-       {"Learning curves", "Parameters", "Feature interactions", "Failed trials", "Servers and workers", "±", "Kept:"}) {
+  for (const char* part : {"Learning curves", "Parameters", "Feature interactions", "Failed trials", "Movies for",
+                           "<caption>Servers", "±", "Kept:"}) {
     EXPECT_THAT(page.text, Not(HasSubstr(part)));
   }
 }
@@ -213,11 +213,29 @@ TEST(ReportTest, TellsOfSeedsStopsFailuresAndServers) {
   ReportSources sources{.name = "s"};
   sources.members = {MemberNamed("server-0", "here"), MemberNamed("worker-0", "there")};
   sources.members[0].server = true;
+  sources.members[0].most_rows = 1234;
+  sources.members[0].most_bytes = 5500000;
   sources.counters.servers_lost = 1;
   const Shown page = Page(trials, sources);
-  for (const char* part : {"0.3000 ±0.1414", "standard deviation over seeds", "stopped at epoch 1 (asha)",
-                           "finished, early at epoch 2", "Kept: models/twice-seed=2.", "<td>broken</td><td>loss is NaN</td>",
-                           "first of the seeds 1, 2", "<td>server-0</td><td>server</td><td>here</td>", "Servers lost: 1"}) {
+  for (const char* part :
+       {"0.3000 ±0.1414", "standard deviation over seeds", "stopped at epoch 1 (asha)", "finished, early at epoch 2",
+        "Kept: models/twice-seed=2.", "<td>broken</td><td>loss is NaN</td>", "first of the seeds 1, 2",
+        "<td>server-0</td><td>here</td>", "1,234</td><td>5.5 MB</td>", "<td>worker-0</td><td>there</td>", "Servers lost: 1"}) {
+    EXPECT_THAT(page.text, HasSubstr(part));
+  }
+}
+
+TEST(ReportTest, MoviesOfExampleUsersSayWhy) {
+  ReportSources sources{.name = "s"};
+  sources.examples = {
+      {.trial = "good",
+       .users = {{.user = "42",
+                  .rated = 1231,
+                  .best_liked = "Alien (1979)",
+                  .movies = {{.title = "Brazil <1985>", .genres = "Sci-Fi", .says = "predicted 4.1", .because = "Tron"}}}}}};
+  const Shown page = Page({Finished("good", 0.1)}, sources);
+  for (const char* part : {"Movies for a few users", "good: user 42", "Brazil &lt;1985&gt;", "predicted 4.1", "<td>Tron</td>",
+                           "Has rated 1,231; liked best: Alien (1979)."}) {
     EXPECT_THAT(page.text, HasSubstr(part));
   }
 }
