@@ -16,8 +16,6 @@ constexpr std::array<const char*, kTopK.size()> kTopUnseenNames = {"top_1_unseen
                                                                    "top_50_unseen", "top_100_unseen"};
 constexpr std::array<const char*, kHitRateK.size()> kHitRateNames = {"hr_10", "hr_50", "hr_200"};
 constexpr char kNdcgName[] = "ndcg_10";
-constexpr float kMinRating = 1;
-constexpr float kMaxRating = 5;
 
 void Add(const char* name, double value, MetricSums& sums) {
   MetricSum& sum = sums[name];
@@ -262,7 +260,7 @@ absl::Status AddListNdcg(absl::Span<const float> scores, absl::Span<const float>
 
 absl::Status AddRatingError(float prediction, float rating, MetricSums& sums) {
   if (std::isnan(prediction)) return absl::OutOfRangeError("a predicted rating is NaN");
-  const double error = static_cast<double>(std::clamp(prediction, kMinRating, kMaxRating)) - rating;
+  const double error = static_cast<double>(std::clamp(prediction, kLowestRating, kHighestRating)) - rating;
   Add("squared_error", error * error, sums);
   Add("absolute_error", std::abs(error), sums);
   return absl::OkStatus();

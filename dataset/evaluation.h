@@ -71,6 +71,10 @@ double NdcgOfRank(double rank);
 // A list must be whole: chunks of a part cut through users.
 absl::Status AddListNdcg(absl::Span<const float> scores, absl::Span<const float> ratings, MetricSums& sums);
 
+// Predicted ratings are clipped to these.
+inline constexpr float kLowestRating = 1;
+inline constexpr float kHighestRating = 5;
+
 // Adds one prediction, clipped to [1, 5], to squared_error and absolute_error.
 absl::Status AddRatingError(float prediction, float rating, MetricSums& sums);
 

@@ -36,8 +36,8 @@ models:
 sweep: {method: grid, models: [small]}
 """
 
-RATINGS = "".join(f"{user}::{movie}::{1 + (user * movie) % 5}::{956703932 + user}\n" for user in range(1, 41) for movie in range(1, 31))
-USERS = "".join(f"{user}::F::25::12::5512{user % 10}\n" for user in range(1, 41))
+RATINGS = "".join(f"{user}::{movie}::{1 + (user * movie) % 5}::{956703932 + user}\n" for user in range(1, 51) for movie in range(1, 31))
+USERS = "".join(f"{user}::F::25::12::5512{user % 10}\n" for user in range(1, 51))
 MOVIES = "".join(f"{movie}::Film {movie} (1999)::Comedy|Drama\n" for movie in range(1, 31))
 
 
@@ -100,7 +100,7 @@ class ReadmeTest(unittest.TestCase):
                     self.assertIn("leaderboard.json", self.run_here(command, cwd=SOURCE))
                 elif command == "./test":
                     pass  # this very test is part of it
-                elif "wrangle" in command or "keygen" in command:
+                elif "wrangle" in command or "bin/marquee" in command:
                     self.run_here(command)
                 elif "--sweep deploy/sweeps/retrieval.yaml" in command:
                     self.run_here(command.replace("deploy/sweeps/retrieval.yaml", "sweep.yaml"))

@@ -1,5 +1,6 @@
 #include "worker/models/bias_term.h"
 
+#include <array>
 #include <utility>
 
 namespace marquee {
@@ -29,6 +30,19 @@ class BiasTerm : public ScoreTerm {
       const FeatureInput& input = state.inputs.features[f];
       tower_.features()[f].Gather(input, begin, end, step.rows[input.rows].values.data(), scores.data(), 1);
     }
+  }
+
+  void Decompose(TermStep& term, const Step& step, TermSides& sides) const override {
+    auto& state = static_cast<BiasStep&>(term);
+    std::array<torch::Tensor, 2> biases;  // of users and items
+    for (size_t f = 0; f < biases.size(); ++f) {
+      const FeatureInput& input = state.inputs.features[f];
+      biases[f] = torch::zeros({static_cast<int64_t>(state.inputs.count), 1});
+      tower_.features()[f].Gather(input, 0, state.inputs.count, step.rows[input.rows].values.data(),
+                                  biases[f].data_ptr<float>(), 1);
+    }
+    sides.users.push_back(torch::cat({biases[0], torch::ones_like(biases[0])}, 1));
+    sides.movies.push_back(torch::cat({torch::ones_like(biases[1]), biases[1]}, 1));
   }
 
   void Backward(TermStep& term, absl::Span<const float> gradients, Step& step) const override {

@@ -57,7 +57,7 @@ CandidateBiases::Pass CandidateBiases::Forward(Inputs& inputs, const Step& step,
 
 torch::Tensor CandidateBiases::WithOnes(const torch::Tensor& queries) const {
   const torch::Tensor vectors = queries.detach();
-  return bias_.has_value() ? torch::cat({vectors, vectors.new_ones({vectors.size(0), 1})}, 1) : vectors.contiguous();
+  return bias_.has_value() ? torch::cat({vectors, torch::ones_like(vectors.narrow(1, 0, 1))}, 1) : vectors.contiguous();
 }
 
 torch::Tensor CandidateBiases::WithBias(const torch::Tensor& candidates, const Pass& pass) const {

@@ -43,6 +43,17 @@ class CrossTerm : public ScoreTerm {
     tower_.Backward(state.pass, state.pass.input.grad(), state.inputs, step);
   }
 
+  void Decompose(TermStep& term, const Step& step, TermSides& sides) const override {
+    sides.AddPart(tower_, tower_.Inputs(static_cast<CrossStep&>(term).inputs, step));
+  }
+
+  void AddParts(const std::vector<DenseLeaves>& leaves, std::vector<RatingInference::Part>& parts) const override {
+    parts.push_back(
+        {fmt::format("part{}", parts.size()), 1.0, [this, dense = leaves[0]](const std::vector<torch::Tensor>& sides) {
+           return Output(tower_.Joined(sides[0], sides[1], sides[2]), dense, nullptr);
+         }});
+  }
+
   void Finish(TermStep& term, Step& step) const override { tower_.Finish(static_cast<CrossStep&>(term).inputs, step); }
 
  private:

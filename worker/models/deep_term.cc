@@ -1,5 +1,7 @@
 #include "worker/models/deep_term.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace marquee {
@@ -32,6 +34,17 @@ class DeepTerm : public ScoreTerm {
   void Backward(TermStep& term, absl::Span<const float> gradients, Step& step) const override {
     auto& state = static_cast<DeepStep&>(term);
     tower_.Backward(state.pass, ScoreGradient(gradients, device_), state.inputs, step);
+  }
+
+  void Decompose(TermStep& term, const Step& step, TermSides& sides) const override {
+    sides.AddPart(tower_, tower_.Inputs(static_cast<DeepStep&>(term).inputs, step));
+  }
+
+  void AddParts(const std::vector<DenseLeaves>& leaves, std::vector<RatingInference::Part>& parts) const override {
+    parts.push_back(
+        {fmt::format("part{}", parts.size()), 1.0, [this, dense = leaves[0]](const std::vector<torch::Tensor>& sides) {
+           return tower_.Output(tower_.Joined(sides[0], sides[1], sides[2]), dense);
+         }});
   }
 
   void Finish(TermStep& term, Step& step) const override { tower_.Finish(static_cast<DeepStep&>(term).inputs, step); }

@@ -117,6 +117,12 @@ DenseLeaves DenseTensors::Leaves(Step& step, size_t first, const torch::Device& 
   return leaves;
 }
 
+DenseLeaves Kept(const DenseLeaves& leaves) {
+  DenseLeaves kept;
+  for (const torch::Tensor& leaf : leaves) kept.push_back(leaf.detach().clone());
+  return kept;
+}
+
 void CollectGradients(const DenseLeaves& leaves, size_t first, Step& step) {
   for (size_t i = 0; i < leaves.size(); ++i) {
     if (leaves[i].device().is_cpu()) continue;

@@ -69,6 +69,9 @@ class DenseTensors {
   std::vector<Tensor> tensors_;
 };
 
+// Copies that outlive the step, without gradients.
+DenseLeaves Kept(const DenseLeaves& leaves);
+
 void CollectGradients(const DenseLeaves& leaves, size_t first, Step& step);
 
 // `layers` pairs of weight and bias from leaves[first] on: ReLU and dropout (where there is a key) after each but the last.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -60,8 +61,11 @@ class DotTerm : public ScoreTerm {
              absl::Span<float> scores) const override;
   void Backward(TermStep& term, absl::Span<const float> gradients, Step& step) const override;
   void Finish(TermStep& term, Step& step) const override;
+  void Decompose(TermStep& term, const Step& step, TermSides& sides) const override;
 
  private:
+  void AddUser(const DotStep& state, const Step& step, size_t example, float* vector) const;
+
   torch::Device device_;
   Tower user_;
   Tower item_;
@@ -86,13 +90,13 @@ std::vector<uint32_t> Distinct(absl::Span<const uint32_t> codes, DistinctCodes& 
 std::unique_ptr<TermStep> DotTerm::Plan(const Entities& examples, float learning_rate, Step& step) {
   auto term = std::make_unique<DotStep>();
   const std::vector<uint32_t> items = Distinct(examples.items, items_, term->item.of_example);
-  term->item.inputs = item_.Plan({.count = items.size(), .items = items}, learning_rate, step);
+  term->item.inputs = item_.Plan({.count = items.size(), .items = items, .purpose = examples.purpose}, learning_rate, step);
   if (user_per_example_) {
     for (uint32_t i = 0; i < examples.count; ++i) term->user.of_example.push_back(i);
     term->user.inputs = user_.Plan(examples, learning_rate, step);
   } else {
     const std::vector<uint32_t> users = Distinct(examples.users, users_, term->user.of_example);
-    term->user.inputs = user_.Plan({.count = users.size(), .users = users}, learning_rate, step);
+    term->user.inputs = user_.Plan({.count = users.size(), .users = users, .purpose = examples.purpose}, learning_rate, step);
   }
   if (implicit_.has_value()) term->implicit = implicit_->Plan(examples, learning_rate, step);
   return term;
@@ -114,6 +118,24 @@ void DotTerm::Begin(TermStep& term, const Step& step, const DropoutKey* dropout)
   if (implicit_.has_value()) implicit_->Begin(state.implicit, step);
 }
 
+void DotTerm::AddUser(const DotStep& state, const Step& step, size_t example, float* vector) const {
+  AddScaled(state.user.Vector(example), 1.0F, width_, vector);
+  if (implicit_.has_value()) implicit_->Add(state.implicit, step, example, vector);
+}
+
+void DotTerm::Decompose(TermStep& term, const Step& step, TermSides& sides) const {
+  const auto& state = static_cast<const DotStep&>(term);
+  const auto count = static_cast<int64_t>(state.user.of_example.size());
+  const torch::Tensor users = torch::zeros({count, static_cast<int64_t>(width_)});
+  const torch::Tensor items = torch::zeros_like(users);
+  for (size_t i = 0; i < state.user.of_example.size(); ++i) {
+    AddUser(state, step, i, users.data_ptr<float>() + i * width_);
+    std::copy_n(state.item.Vector(i), width_, items.data_ptr<float>() + i * width_);
+  }
+  sides.users.push_back(users);
+  sides.movies.push_back(items);
+}
+
 void DotTerm::Score(TermStep& term, const Step& step, size_t begin, size_t end, const DropoutKey* /*dropout*/,
                     absl::Span<float> scores) const {
   auto& state = static_cast<DotStep&>(term);
@@ -121,8 +143,7 @@ void DotTerm::Score(TermStep& term, const Step& step, size_t begin, size_t end, 
   state.users.assign((end - begin) * width_, 0.0F);
   for (size_t i = 0; i < scores.size(); ++i) {
     float* user = state.users.data() + i * width_;
-    AddScaled(state.user.Vector(begin + i), 1.0F, width_, user);
-    if (implicit_.has_value()) implicit_->Add(state.implicit, step, begin + i, user);
+    AddUser(state, step, begin + i, user);
     scores[i] += Product(user, state.item.Vector(begin + i), width_);
   }
 }

@@ -157,6 +157,19 @@ absl::Span<const uint32_t> Entities::OfLevel(Column::Level level) const {
   return {};
 }
 
+Known Entities::known() const {
+  switch (purpose) {
+    case For::kTraining:
+    case For::kValidation:
+      return Known::kTrain;
+    case For::kTest:
+      return Known::kTrainAndValidation;
+    case For::kNow:
+      return Known::kAll;
+  }
+  return Known::kTrain;
+}
+
 absl::StatusOr<Feature> Feature::Make(const FeatureConfig& config, int model_dim, const Dataset& data, const Split& split) {
   const Column* column = data.column(config.name);
   if (column == nullptr) return UnknownColumn(config.name, data);
@@ -292,6 +305,7 @@ FeatureInput Feature::Plan(const Entities& entities, std::vector<Id>& ids) {
   const absl::Span<const uint32_t> rows = entities.OfLevel(level_);
   FeatureInput input;
   distinct_.Begin();
+  if (level_ == Column::Level::kInteraction && rows.empty()) return PlanNulls(entities.count, ids);
   switch (config_.kind) {
     case Kind::kNumber:
       input.numbers.reserve(rows.size() * width_);
@@ -312,6 +326,25 @@ FeatureInput Feature::Plan(const Entities& entities, std::vector<Id>& ids) {
   }
 }
 
+FeatureInput Feature::PlanNulls(size_t count, std::vector<Id>& ids) {
+  FeatureInput input;
+  switch (config_.kind) {
+    case Kind::kNumber:
+      for (size_t i = 0; i < count; ++i) {
+        input.numbers.push_back(0.0F);
+        if (width_ == 2) input.numbers.push_back(1.0F);
+      }
+      break;
+    case Kind::kIds:
+    case Kind::kWords:
+      input.offsets.assign(count + 1, 0);
+      break;
+    default:
+      for (size_t i = 0; i < count; ++i) input.slots.push_back(SlotOf(static_cast<uint32_t>(ids_.size() - 1), ids));
+  }
+  return input;
+}
+
 FeatureInput Feature::PlanLists(absl::Span<const uint32_t> rows, std::vector<Id>& ids) {
   FeatureInput input;
   input.offsets.reserve(rows.size() + 1);
@@ -324,7 +357,7 @@ FeatureInput Feature::PlanLists(absl::Span<const uint32_t> rows, std::vector<Id>
 }
 
 FeatureInput Feature::PlanHistory(const Entities& entities, std::vector<Id>& ids) {
-  const HistoryValues::Part& part = history_->part(entities.purpose == Entities::For::kTest);
+  const HistoryValues::Part& part = history_->part(entities.known());
   const absl::Span<const uint32_t> item_of = history_->data().item_of();
   const bool leave_out = entities.purpose == Entities::For::kTraining && entities.mask == nullptr;
   TORCH_CHECK(!leave_out || entities.interactions.size() == entities.count, "a history for training needs to know the targets");
@@ -402,6 +435,17 @@ void Feature::GatherHistory(const FeatureInput& input, size_t entity, const floa
   for (size_t j = part.left_out.begin; j < part.left_out.end; ++j) {
     AddScaled(values + static_cast<size_t>(input.slots[j]) * width_, -scale * WeightOf(input, j), width_, out);
   }
+}
+
+std::vector<float> Feature::HistoryShares(const FeatureInput& input, size_t entity, const float* values,
+                                          const float* gradient) const {
+  const uint32_t list = input.list_of[entity];
+  std::vector<float> shares;
+  for (size_t j = input.offsets[list]; j < input.offsets[list + 1]; ++j) {
+    const float product = Product(values + static_cast<size_t>(input.slots[j]) * width_, gradient, width_);
+    shares.push_back(ScaleOf(input.offsets[list + 1] - input.offsets[list]) * WeightOf(input, j) * product);
+  }
+  return shares;
 }
 
 void Feature::ScatterHistory(FeatureInput& input, size_t entity, const float* in, float* gradients) const {

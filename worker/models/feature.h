@@ -42,11 +42,13 @@ struct Entities {
   absl::Span<const uint32_t> items = {};
 
   // In training, histories are made of train and leave out what `mask` says or, without a mask, the movie of each entity's
-  // interaction. In evaluation, they are whole: made of train for validation, and of train and validation for test.
-  enum class For { kTraining, kValidation, kTest };
+  // interaction. In evaluation, they are whole: made of train for validation, and of train and validation for test. After
+  // training (kNow), they are made of all ratings. Without interactions, columns of interactions are null.
+  enum class For { kTraining, kValidation, kTest, kNow };
   For purpose = For::kTraining;
   const HistoryMask* mask = nullptr;
 
+  Known known() const;
   absl::Span<const uint32_t> OfLevel(Column::Level level) const;
 };
 
@@ -97,6 +99,9 @@ class Feature {
 
   // Adds the inputs of entities [begin, end) to `out`, whose rows are `stride` floats apart; the first is that of `begin`.
   void Gather(const FeatureInput& input, size_t begin, size_t end, const float* values, float* out, size_t stride) const;
+  // What each movie of the entity's history adds to its inputs, times `gradient` (width() of them): appended in the order of
+  // History::Of. kHistory only.
+  std::vector<float> HistoryShares(const FeatureInput& input, size_t entity, const float* values, const float* gradient) const;
   // The reverse: adds the gradients of these inputs to those of the unique rows. Embedded features only.
   void Scatter(FeatureInput& input, size_t begin, size_t end, const float* in, size_t stride, float* gradients) const;
 
@@ -109,6 +114,7 @@ class Feature {
   void UseNumbers(const Column& column, const Dataset& data, const Split& split);
   void UseWords(const Column& column);
 
+  FeatureInput PlanNulls(size_t count, std::vector<Id>& ids);
   FeatureInput PlanHistory(const Entities& entities, std::vector<Id>& ids);
   FeatureInput PlanLists(absl::Span<const uint32_t> rows, std::vector<Id>& ids);
   uint32_t SlotOf(uint32_t code, std::vector<Id>& ids);

@@ -1,7 +1,8 @@
 #ifndef MARQUEE_WORKER_MODELS_HISTORY_H_
 #define MARQUEE_WORKER_MODELS_HISTORY_H_
 
-// What users have rated in given parts of a split: the input of history features. Never made from test rows.
+// What users have rated in given parts of a split: the input of history features. Made from test rows only where a trained
+// model recommends.
 //
 // A training example's target must not be in its own history. Either each example's target is left out of its user's history,
 // or a mask splits a user's interactions: those that it leaves out are targets, the others make the history of all of them.
@@ -14,6 +15,9 @@
 #include "dataset/dataset.h"
 
 namespace marquee {
+
+// What is known of users.
+enum class Known { kTrain, kTrainAndValidation, kAll };
 
 class History {
  public:

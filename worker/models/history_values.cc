@@ -49,10 +49,13 @@ HistoryValues::HistoryValues(FeatureConfig::Weight weight, const Column* time, c
   train_ = MakePart({&split.train});
 }
 
-const HistoryValues::Part& HistoryValues::part(bool test) {
-  if (!test) return train_;
-  if (!known_.has_value()) known_ = MakePart({&split_->train, &split_->validation});
-  return *known_;
+const HistoryValues::Part& HistoryValues::part(Known known) {
+  if (known == Known::kTrain) return train_;
+  std::vector<const std::vector<uint32_t>*> parts = {&split_->train, &split_->validation};
+  if (known == Known::kAll) parts.push_back(&split_->test);
+  std::optional<Part>& part = known == Known::kAll ? all_ : train_and_validation_;
+  if (!part.has_value()) part = MakePart(parts);
+  return *part;
 }
 
 HistoryValues::Part HistoryValues::MakePart(const std::vector<const std::vector<uint32_t>*>& parts) const {

@@ -1,13 +1,12 @@
 #ifndef MARQUEE_WORKER_MODELS_HISTORY_VALUES_H_
 #define MARQUEE_WORKER_MODELS_HISTORY_VALUES_H_
 
-// What a history feature reads: users' histories for training and validation (made of train) and for test (of train and
-// validation), and the weight of each of their movies.
+// What a history feature reads: users' histories as far as they are known, and the weight of each of their movies.
 //
 // Weights other than 1 are (x - mean) / deviation over the training interactions, and 0 where x is not known. For `rating`, x
 // is the rating; for `deviation`, what it says beyond its movie and user (deviations.h). For `age`, x is log(1 + seconds) from
-// the rating to the user's last one in the same history. Not thread-safe: the history for test is made when it is first asked
-// for.
+// the rating to the user's last one in the same history. Not thread-safe: histories of more than train are made when they are
+// first asked for.
 
 #include <optional>
 #include <vector>
@@ -31,7 +30,7 @@ class HistoryValues {
   // InvalidArgument for a time column that is none, where one is needed. `data` and `split` must outlive the object.
   static absl::StatusOr<HistoryValues> Make(const FeatureConfig& config, const Dataset& data, const Split& split);
 
-  const Part& part(bool test);
+  const Part& part(Known known);
   const Dataset& data() const { return *data_; }
 
  private:
@@ -48,7 +47,8 @@ class HistoryValues {
   double mean_ = 0;
   double deviation_ = 1;
   Part train_;
-  std::optional<Part> known_;
+  std::optional<Part> train_and_validation_;
+  std::optional<Part> all_;
 };
 
 }  // namespace marquee

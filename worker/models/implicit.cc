@@ -77,6 +77,7 @@ ImplicitInputs ImplicitFeedback::Plan(const Entities& examples, float learning_r
   std::vector<Id> ids;
   users_.Begin();
   items_.Begin();
+  const bool leave_out = config_.leave_out && examples.purpose == Entities::For::kTraining;
   for (size_t e = 0; e < examples.count; ++e) {
     const uint32_t user = examples.users[e];
     const absl::Span<const uint32_t> items = rated_.Items(user);
@@ -91,7 +92,7 @@ ImplicitInputs ImplicitFeedback::Plan(const Entities& examples, float learning_r
       inputs.offsets.push_back(inputs.slots.size());
     }
     const auto own = std::lower_bound(items.begin(), items.end(), examples.items[e]);
-    const bool out = config_.leave_out && own != items.end() && *own == examples.items[e];
+    const bool out = leave_out && own != items.end() && *own == examples.items[e];
     inputs.left_out.push_back(out ? inputs.offsets[inputs.user_of.back()] + (own - items.begin()) : ImplicitInputs::kNone);
     inputs.scale.push_back(Scale(items.size() - (out ? 1 : 0)));
   }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "worker/models/candidate_biases.h"
+#include "worker/models/inference.h"
 #include "worker/models/joint_heads.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/retrieval_batch.h"
@@ -30,7 +31,7 @@ struct JointStep : Step {
   DropoutKey dropout;
 };
 
-class Joint : public Model {
+class Joint : public Model, public RetrievalInference, public RatingInference {
  public:
   Joint(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
         Tower candidate, JointHeads heads, CandidateBiases biases, std::vector<TableDefinition> tables);
@@ -44,9 +45,30 @@ class Joint : public Model {
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
   bool users_together() const override { return config_.model.loss.mask > 0; }
 
+  RetrievalInference* retrieval() override { return this; }
+  std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  std::vector<torch::Tensor> UserInputs(Step& filled) override;
+  torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
+  std::vector<torch::Tensor> MovieInputs() const override;  // and their biases, if there are any
+  torch::Tensor EncodeMovies(const std::vector<torch::Tensor>& inputs) const override;
+  torch::Tensor SeenBias() const override;
+  std::vector<float> HistoryShares(Step& filled, size_t user, uint32_t item) override;
+
+  RatingInference* rating() override { return this; }
+  Meaning meaning() const override { return Meaning::kRating; }
+  std::unique_ptr<Step> PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items,
+                                  Entities::For purpose) override;
+  std::vector<float> Predict(Step& filled) override;
+  Decomposition Decompose(Step& filled) override;
+  std::vector<Part> parts() const override { return heads_.parts(heads_dense_); }
+
  private:
   void PlanHeads(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
-                 float learning_rate, JointStep& step);
+                 Entities::For purpose, float learning_rate, JointStep& step);
+  JointHeads::Vectors SharedOf(JointStep& step) const;
+  // Both sides of the retrieval head, of shared vectors.
+  torch::Tensor RetrievalQueries(const torch::Tensor& query) const;
+  torch::Tensor RetrievalCandidates(const torch::Tensor& candidate, const torch::Tensor& bias) const;
   void PlanDense(float learning_rate, float own_learning_rate, JointStep& step) const;
   // Each adds its weighted gradient to those of the shared vectors, and returns the sum of its examples' losses, unweighted.
   double TrainRetrieval(const JointHeads::Vectors& shared, const DenseLeaves& leaves, JointStep& step) const;
@@ -69,9 +91,11 @@ class Joint : public Model {
   RetrievalEvaluation evaluation_;
 
   // Of the evaluation that has begun.
+  torch::Tensor candidate_inputs_;
   torch::Tensor candidates_;
   CandidateBiases::Pass candidate_biases_;
   DenseLeaves query_dense_;
+  DenseLeaves candidate_dense_;
   DenseLeaves heads_dense_;
 };
 
@@ -95,10 +119,11 @@ Joint::Joint(const TrialConfig& config, const Dataset& data, const Split& split,
 }
 
 void Joint::PlanHeads(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
-                      float learning_rate, JointStep& step) {
+                      Entities::For purpose, float learning_rate, JointStep& step) {
   std::vector<float> labels;
   for (const uint32_t example : examples) labels.push_back(split_.LabelOf(data_, example));
-  step.heads = heads_.Plan(examples, std::move(query_of), std::move(candidate_of), std::move(labels), learning_rate, step);
+  step.heads =
+      heads_.Plan(examples, std::move(query_of), std::move(candidate_of), std::move(labels), purpose, learning_rate, step);
 }
 
 void Joint::PlanDense(float learning_rate, float own_learning_rate, JointStep& step) const {
@@ -123,7 +148,8 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::Plan(absl::Span<const uint32_t> exa
   step->query = query_.Plan(queries, rates.embedding, *step);
   step->candidate = candidate_.Plan({.count = batch.items.size(), .items = batch.items}, rates.embedding, *step);
   step->biases = biases_.Plan(batch.items, rates.embedding, *step);
-  PlanHeads(batch.examples, std::move(batch.queries.of_example), std::move(batch.candidate_of), own_rates.embedding, *step);
+  PlanHeads(batch.examples, std::move(batch.queries.of_example), std::move(batch.candidate_of), Entities::For::kTraining,
+            own_rates.embedding, *step);
   PlanDense(rates.dense, own_rates.dense, *step);
   step->softmax = std::move(batch.softmax);
   return step;
@@ -202,17 +228,14 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::PlanEvaluation() {
   return step;
 }
 
-DenseLeaves Kept(DenseLeaves leaves) {
-  for (torch::Tensor& leaf : leaves) leaf = leaf.clone();
-  return leaves;
-}
-
 absl::Status Joint::BeginEvaluation(Step& filled, bool test) {
   const torch::NoGradGuard no_grad;
   auto& step = static_cast<JointStep&>(filled);
-  const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/false);
-  candidates_ =
-      candidate_.Forward(step.candidate, 0, step.candidate.count, step, candidate_dense, device_, nullptr).output.contiguous();
+  candidate_dense_ = Kept(candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/false));
+  const Tower::Pass candidates =
+      candidate_.Forward(step.candidate, 0, step.candidate.count, step, candidate_dense_, device_, nullptr);
+  candidate_inputs_ = candidates.input;
+  candidates_ = candidates.output.contiguous();
   candidate_biases_ = biases_.Forward(step.biases, step, device_);
   query_dense_ = Kept(query_.Leaves(step, step.query_dense, device_, /*train=*/false));
   heads_dense_ = Kept(heads_.dense().Leaves(step, step.heads_dense, device_, /*train=*/false));
@@ -232,7 +255,7 @@ absl::StatusOr<std::unique_ptr<Step>> Joint::PlanEvaluationChunk(absl::Span<cons
   entities.purpose = evaluation_.test() ? Entities::For::kTest : Entities::For::kValidation;
   step->query = query_.Plan(entities, 0, *step);
   step->users = queries.users;
-  PlanHeads(examples, std::move(queries.of_example), std::move(targets), 0, *step);
+  PlanHeads(examples, std::move(queries.of_example), std::move(targets), entities.purpose, 0, *step);
   return step;
 }
 
@@ -261,6 +284,89 @@ absl::StatusOr<MetricSums> Joint::Evaluate(Step& filled) {
     loss.sum += config_.model.rating.weight * error * error;
   }
   return sums;
+}
+
+// ------------------------------------------------------------------------------------------------------ inference
+
+torch::Tensor Joint::RetrievalQueries(const torch::Tensor& query) const {
+  return biases_.WithOnes(heads_.Retrieval({query, candidates_}, heads_dense_).query).to(torch::kCPU);
+}
+
+torch::Tensor Joint::RetrievalCandidates(const torch::Tensor& candidate, const torch::Tensor& bias) const {
+  const JointHeads::Vectors any{candidate, candidate};
+  const torch::Tensor vectors = heads_.Retrieval(any, heads_dense_).candidate.to(torch::kCPU);
+  return bias.defined() ? torch::cat({vectors, bias.to(torch::kCPU)}, 1) : vectors;
+}
+
+std::unique_ptr<Step> Joint::PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) {
+  auto step = std::make_unique<JointStep>();
+  step->query = query_.Plan({.count = users.size(), .users = users, .purpose = purpose}, 0, *step);
+  return step;
+}
+
+std::vector<torch::Tensor> Joint::UserInputs(Step& filled) {
+  return {query_.Inputs(static_cast<JointStep&>(filled).query, filled)};
+}
+
+torch::Tensor Joint::EncodeUsers(const std::vector<torch::Tensor>& inputs) const {
+  return RetrievalQueries(query_.Output(inputs[0].to(device_), query_dense_));
+}
+
+std::vector<torch::Tensor> Joint::MovieInputs() const {
+  std::vector<torch::Tensor> inputs = {candidate_inputs_.to(torch::kCPU)};
+  if (candidate_biases_.bias.output.defined()) inputs.push_back(candidate_biases_.bias.output.to(torch::kCPU));
+  return inputs;
+}
+
+torch::Tensor Joint::EncodeMovies(const std::vector<torch::Tensor>& inputs) const {
+  return RetrievalCandidates(candidate_.Output(inputs[0].to(device_), candidate_dense_),
+                             inputs.size() > 1 ? inputs[1] : torch::Tensor());
+}
+
+torch::Tensor Joint::SeenBias() const {
+  const torch::Tensor& bias = candidate_biases_.seen_bias;
+  return bias.defined() ? bias.to(torch::kCPU) : bias;
+}
+
+std::vector<float> Joint::HistoryShares(Step& filled, size_t user, uint32_t item) {
+  auto& step = static_cast<JointStep&>(filled);
+  const auto row = static_cast<int64_t>(user);
+  const torch::Tensor input = query_.Inputs(step.query, step).narrow(0, row, 1).requires_grad_(true);
+  const JointHeads::Vectors shared{query_.Output(input.to(device_), query_dense_),
+                                   candidates_.narrow(0, static_cast<int64_t>(item), 1)};
+  const JointHeads::Vectors vectors = heads_.Retrieval(shared, heads_dense_);
+  (vectors.query * vectors.candidate).sum().backward();
+  return query_.HistoryShares(step.query, user, input.grad(), step);
+}
+
+std::unique_ptr<Step> Joint::PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items,
+                                       Entities::For purpose) {
+  auto step = std::make_unique<JointStep>();
+  step->query = query_.Plan({.count = users.size(), .users = users, .purpose = purpose}, 0, *step);
+  step->candidate = candidate_.Plan({.count = items.size(), .items = items}, 0, *step);
+  step->heads = heads_.PlanPairs(users, items, purpose, *step);
+  return step;
+}
+
+JointHeads::Vectors Joint::SharedOf(JointStep& step) const {
+  const torch::Tensor query = query_.Inputs(step.query, step).to(device_);
+  const torch::Tensor candidate = candidate_.Inputs(step.candidate, step).to(device_);
+  return {query_.Output(query, query_dense_), candidate_.Output(candidate, candidate_dense_)};
+}
+
+std::vector<float> Joint::Predict(Step& filled) {
+  const torch::NoGradGuard no_grad;
+  auto& step = static_cast<JointStep&>(filled);
+  std::vector<float> ratings = heads_.PredictOwn(step.heads, step);
+  const JointHeads::Vectors rating = heads_.Rating(SharedOf(step), heads_dense_);
+  AddScores(heads_.Products(step.heads, rating, heads_dense_, nullptr), absl::MakeSpan(ratings));
+  return ratings;
+}
+
+RatingInference::Decomposition Joint::Decompose(Step& filled) {
+  const torch::NoGradGuard no_grad;
+  auto& step = static_cast<JointStep&>(filled);
+  return heads_.Decompose(step.heads, heads_.Rating(SharedOf(step), heads_dense_), step);
 }
 
 }  // namespace

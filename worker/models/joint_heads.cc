@@ -71,10 +71,10 @@ absl::StatusOr<JointHeads> JointHeads::Make(const TrialConfig& config, const Tow
 }
 
 JointHeads::Inputs JointHeads::Plan(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of,
-                                    std::vector<uint32_t> candidate_of, std::vector<float> labels, float learning_rate,
-                                    Step& step) {
+                                    std::vector<uint32_t> candidate_of, std::vector<float> labels, Entities::For purpose,
+                                    float learning_rate, Step& step) {
   Inputs inputs{std::move(query_of), std::move(candidate_of), std::move(labels), {}};
-  if (own_.has_value()) inputs.own = own_->Plan(examples, learning_rate, step);
+  if (own_.has_value()) inputs.own = own_->Plan(examples, purpose, learning_rate, step);
   return inputs;
 }
 
@@ -97,9 +97,13 @@ torch::Tensor JointHeads::Products(const Inputs& inputs, const Vectors& rating, 
   torch::Tensor sum;
   if (rating_.dot) sum = (query * candidate).sum(1, /*keepdim=*/true);
   if (layers_ == 0) return sum;
-  const torch::Tensor deep =
-      ForwardLayers(torch::cat({query, candidate}, 1), leaves, layers_first_, layers_, rating_.dropout, dropout, 1000);
+  const torch::Tensor deep = Layers(query, candidate, leaves, dropout);
   return sum.defined() ? sum + deep : deep;
+}
+
+torch::Tensor JointHeads::Layers(const torch::Tensor& query, const torch::Tensor& candidate, const DenseLeaves& leaves,
+                                 const DropoutKey* dropout) const {
+  return ForwardLayers(torch::cat({query, candidate}, 1), leaves, layers_first_, layers_, rating_.dropout, dropout, 1000);
 }
 
 std::vector<float> JointHeads::OwnScores(Inputs& inputs, Step& step, const DropoutKey& dropout) const {
@@ -122,6 +126,46 @@ std::vector<float> JointHeads::PredictOwn(Inputs& inputs, const Step& step) cons
   if (!own_.has_value()) return std::vector<float>(inputs.labels.size(), 0.0F);
   own_->BeginEvaluation(inputs.own, step);
   return own_->Predict(inputs.own, step, 0, inputs.labels.size());
+}
+
+JointHeads::Inputs JointHeads::PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items,
+                                         Entities::For purpose, Step& step) {
+  Inputs inputs;
+  for (uint32_t i = 0; i < users.size(); ++i) {
+    inputs.query_of.push_back(i);
+    inputs.candidate_of.push_back(i);
+  }
+  inputs.labels.resize(users.size());
+  if (own_.has_value()) inputs.own = own_->PlanPairs(users, items, purpose, step);
+  return inputs;
+}
+
+RatingInference::Decomposition JointHeads::Decompose(Inputs& inputs, const Vectors& rating, const Step& step) const {
+  RatingInference::Decomposition result;
+  if (own_.has_value()) result = own_->Decompose(inputs.own, step);
+  const torch::Tensor users = rating.query.to(torch::kCPU);
+  const torch::Tensor movies = rating.candidate.to(torch::kCPU);
+  if (rating_.dot) {
+    const bool more = result.factors.users.defined();
+    result.factors.users = more ? torch::cat({result.factors.users, users}, 1) : users;
+    result.factors.movies = more ? torch::cat({result.factors.movies, movies}, 1) : movies;
+  }
+  if (layers_ > 0) {
+    result.parts.push_back({users, movies});
+    result.contexts.push_back(users.narrow(0, 0, 1).narrow(1, 0, 0));
+  }
+  return result;
+}
+
+std::vector<RatingInference::Part> JointHeads::parts(const DenseLeaves& leaves) const {
+  std::vector<RatingInference::Part> parts;
+  if (own_.has_value()) parts = own_->parts();
+  if (layers_ > 0) {
+    parts.push_back({fmt::format("part{}", parts.size()), 1.0, [this, leaves](const std::vector<torch::Tensor>& sides) {
+                       return Layers(sides[0].to(device_), sides[1].to(device_), leaves, nullptr).to(torch::kCPU);
+                     }});
+  }
+  return parts;
 }
 
 }  // namespace marquee

@@ -20,6 +20,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "worker/models/inference.h"
 #include "worker/models/scorer.h"
 
 namespace marquee {
@@ -43,7 +44,7 @@ class JointHeads {
   };
   // Appends the rows of the rating's own terms, which train at `learning_rate`.
   Inputs Plan(absl::Span<const uint32_t> examples, std::vector<uint32_t> query_of, std::vector<uint32_t> candidate_of,
-              std::vector<float> labels, float learning_rate, Step& step);
+              std::vector<float> labels, Entities::For purpose, float learning_rate, Step& step);
   const DenseTensors& dense() const { return dense_; }
   // Appends the dense rows of those terms, and returns their position.
   size_t PlanOwnDense(float learning_rate, Step& step) const;
@@ -64,7 +65,14 @@ class JointHeads {
   void KeepOwnDense(Step& filled, size_t first);
   std::vector<float> PredictOwn(Inputs& inputs, const Step& step) const;
 
+  // See RatingInference: pairs of user i and item i, of whose vectors row i is given.
+  Inputs PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items, Entities::For purpose, Step& step);
+  RatingInference::Decomposition Decompose(Inputs& inputs, const Vectors& rating, const Step& step) const;
+  std::vector<RatingInference::Part> parts(const DenseLeaves& leaves) const;
+
  private:
+  torch::Tensor Layers(const torch::Tensor& query, const torch::Tensor& candidate, const DenseLeaves& leaves,
+                       const DropoutKey* dropout) const;
   explicit JointHeads(const ModelConfig& model) : retrieval_(model.retrieval), rating_(model.rating) {}
 
   RetrievalHeadConfig retrieval_;

@@ -12,6 +12,7 @@
 #include "worker/models/learning_rate.h"
 #include "worker/models/list_loss.h"
 #include "worker/models/scorer.h"
+#include "worker/models/scorer_inference.h"
 
 namespace marquee {
 namespace {
@@ -46,6 +47,7 @@ class Listwise : public Model {
         tables_(std::move(tables)),
         rates_(config.model, split.train.size()),
         scorer_(std::move(scorer)),
+        inference_(scorer_, RatingInference::Meaning::kScore),
         parts_{UserExamples(data, split.train), UserExamples(data, split.validation), UserExamples(data, split.test)} {}
 
   const std::vector<TableDefinition>& tables() const override { return tables_; }
@@ -55,11 +57,13 @@ class Listwise : public Model {
   absl::Status BeginEvaluation(Step& filled, bool test) override;
   absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override;
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
+  RatingInference* rating() override { return &inference_; }
 
  private:
   // Appends the list of one example.
   void AddList(uint32_t example, uint64_t key, std::vector<uint32_t>& listed) const;
-  std::unique_ptr<ListwiseStep> PlanRows(absl::Span<const uint32_t> listed, std::vector<size_t> offsets, float learning_rate);
+  std::unique_ptr<ListwiseStep> PlanRows(absl::Span<const uint32_t> listed, std::vector<size_t> offsets, Entities::For purpose,
+                                         float learning_rate);
   // The end of the block of whole lists that begins with list `first`.
   size_t EndOfBlock(const ListwiseStep& step, size_t first) const;
   double LossOf(absl::Span<const float> scores, absl::Span<const float> labels, absl::Span<float> gradients) const;
@@ -70,6 +74,8 @@ class Listwise : public Model {
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
   Scorer scorer_;
+  ScorerInference inference_;
+  Entities::For evaluated_ = Entities::For::kValidation;
   const std::array<UserExamples, 3> parts_;  // train, validation, test
 };
 
@@ -88,12 +94,12 @@ void Listwise::AddList(uint32_t example, uint64_t key, std::vector<uint32_t>& li
 }
 
 std::unique_ptr<ListwiseStep> Listwise::PlanRows(absl::Span<const uint32_t> listed, std::vector<size_t> offsets,
-                                                 float learning_rate) {
+                                                 Entities::For purpose, float learning_rate) {
   auto step = std::make_unique<ListwiseStep>();
   step->labels.reserve(listed.size());
   for (const uint32_t example : listed) step->labels.push_back(split_.LabelOf(data_, example));
   step->offsets = std::move(offsets);
-  step->inputs = scorer_.Plan(listed, learning_rate, *step);
+  step->inputs = scorer_.Plan(listed, purpose, learning_rate, *step);
   return step;
 }
 
@@ -106,7 +112,7 @@ absl::StatusOr<std::unique_ptr<Step>> Listwise::Plan(absl::Span<const uint32_t> 
     AddList(example, MixId(MixId(MixId(MixId(config_.seed) ^ epoch) ^ step_number) ^ example), listed);
     offsets.push_back(listed.size());
   }
-  std::unique_ptr<ListwiseStep> step = PlanRows(listed, std::move(offsets), rates.embedding);
+  std::unique_ptr<ListwiseStep> step = PlanRows(listed, std::move(offsets), Entities::For::kTraining, rates.embedding);
   step->examples = examples.size();
   step->inputs.dense = scorer_.PlanDense(rates.dense, *step);
   step->dropout = {.seed = config_.seed, .epoch = epoch, .step = step_number};
@@ -164,7 +170,8 @@ absl::StatusOr<std::unique_ptr<Step>> Listwise::PlanEvaluation() {
   return step;
 }
 
-absl::Status Listwise::BeginEvaluation(Step& filled, bool /*test*/) {
+absl::Status Listwise::BeginEvaluation(Step& filled, bool test) {
+  evaluated_ = test ? Entities::For::kTest : Entities::For::kValidation;
   scorer_.KeepDense(filled, static_cast<ListwiseStep&>(filled).inputs.dense);
   return absl::OkStatus();
 }
@@ -180,7 +187,7 @@ absl::StatusOr<std::unique_ptr<Step>> Listwise::PlanEvaluationChunk(absl::Span<c
       offsets.push_back(listed.size());
     }
   }
-  std::unique_ptr<ListwiseStep> step = PlanRows(listed, std::move(offsets), 0);
+  std::unique_ptr<ListwiseStep> step = PlanRows(listed, std::move(offsets), evaluated_, 0);
   step->examples = examples.size();
   return step;
 }

@@ -58,6 +58,8 @@ class CatchingModel : public Model {
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override {
     return Caught<absl::StatusOr<MetricSums>>([&] { return model_->Evaluate(filled); });
   }
+  RetrievalInference* retrieval() override { return model_->retrieval(); }
+  RatingInference* rating() override { return model_->rating(); }
 
  private:
   std::unique_ptr<Model> model_;

@@ -44,6 +44,9 @@ class Step {
   size_t examples = 0;
 };
 
+class RetrievalInference;
+class RatingInference;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -68,6 +71,10 @@ class Model {
   virtual absl::Status BeginEvaluation(Step& filled, bool test) = 0;  // test: seen = train and validation, else train
   virtual absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) = 0;
   virtual absl::StatusOr<MetricSums> Evaluate(Step& filled) = 0;
+
+  // What the trained model can be asked (worker/models/inference.h), of the state that BeginEvaluation has begun; or null.
+  virtual RetrievalInference* retrieval() { return nullptr; }
+  virtual RatingInference* rating() { return nullptr; }
 };
 
 // `device` is "cpu", "cuda" or "auto" (cuda where there is one). `data` and `split` must outlive the model.

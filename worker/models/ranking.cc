@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/scorer.h"
+#include "worker/models/scorer_inference.h"
 
 namespace marquee {
 namespace {
@@ -28,7 +29,8 @@ class Ranking : public Model {
         split_(split),
         tables_(std::move(tables)),
         rates_(config.model, split.train.size()),
-        scorer_(std::move(scorer)) {}
+        scorer_(std::move(scorer)),
+        inference_(scorer_, split.binary() ? RatingInference::Meaning::kLogOdds : RatingInference::Meaning::kRating) {}
 
   const std::vector<TableDefinition>& tables() const override { return tables_; }
   absl::StatusOr<std::unique_ptr<Step>> Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step) override;
@@ -37,9 +39,10 @@ class Ranking : public Model {
   absl::Status BeginEvaluation(Step& filled, bool test) override;
   absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override;
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
+  RatingInference* rating() override { return &inference_; }
 
  private:
-  std::unique_ptr<RankingStep> PlanRows(absl::Span<const uint32_t> examples, float learning_rate);
+  std::unique_ptr<RankingStep> PlanRows(absl::Span<const uint32_t> examples, Entities::For purpose, float learning_rate);
 
   const TrialConfig config_;
   const Dataset& data_;
@@ -47,6 +50,8 @@ class Ranking : public Model {
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
   Scorer scorer_;
+  ScorerInference inference_;
+  Entities::For evaluated_ = Entities::For::kValidation;
 };
 
 struct LossAndSlope {
@@ -60,18 +65,19 @@ LossAndSlope LossOf(float prediction, float label, bool binary) {
   return {static_cast<double>(error) * error, 2 * error};
 }
 
-std::unique_ptr<RankingStep> Ranking::PlanRows(absl::Span<const uint32_t> examples, float learning_rate) {
+std::unique_ptr<RankingStep> Ranking::PlanRows(absl::Span<const uint32_t> examples, Entities::For purpose,
+                                               float learning_rate) {
   auto step = std::make_unique<RankingStep>();
   step->examples = examples.size();
   step->labels.reserve(examples.size());
   for (const uint32_t example : examples) step->labels.push_back(split_.LabelOf(data_, example));
-  step->inputs = scorer_.Plan(examples, learning_rate, *step);
+  step->inputs = scorer_.Plan(examples, purpose, learning_rate, *step);
   return step;
 }
 
 absl::StatusOr<std::unique_ptr<Step>> Ranking::Plan(absl::Span<const uint32_t> examples, uint32_t epoch, uint64_t step_number) {
   const LearningRates::Rates rates = rates_.At(epoch, step_number);
-  std::unique_ptr<RankingStep> step = PlanRows(examples, rates.embedding);
+  std::unique_ptr<RankingStep> step = PlanRows(examples, Entities::For::kTraining, rates.embedding);
   step->inputs.dense = scorer_.PlanDense(rates.dense, *step);
   step->dropout = {.seed = config_.seed, .epoch = epoch, .step = step_number};
   return step;
@@ -105,13 +111,14 @@ absl::StatusOr<std::unique_ptr<Step>> Ranking::PlanEvaluation() {
   return step;
 }
 
-absl::Status Ranking::BeginEvaluation(Step& filled, bool /*test*/) {
+absl::Status Ranking::BeginEvaluation(Step& filled, bool test) {
+  evaluated_ = test ? Entities::For::kTest : Entities::For::kValidation;
   scorer_.KeepDense(filled, static_cast<RankingStep&>(filled).inputs.dense);
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Step>> Ranking::PlanEvaluationChunk(absl::Span<const uint32_t> examples) {
-  return PlanRows(examples, 0);
+  return PlanRows(examples, evaluated_, 0);
 }
 
 absl::StatusOr<MetricSums> Ranking::Evaluate(Step& filled) {

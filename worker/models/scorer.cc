@@ -88,7 +88,7 @@ absl::Status Scorer::AddMember(const TrialConfig& config, const Tower::Options& 
   return absl::OkStatus();
 }
 
-Scorer::Inputs Scorer::Plan(absl::Span<const uint32_t> examples, float learning_rate, Step& step) {
+Scorer::Inputs Scorer::Plan(absl::Span<const uint32_t> examples, Entities::For purpose, float learning_rate, Step& step) {
   std::vector<uint32_t> users;
   std::vector<uint32_t> items;
   for (auto* list : {&users, &items}) list->reserve(examples.size());
@@ -96,7 +96,16 @@ Scorer::Inputs Scorer::Plan(absl::Span<const uint32_t> examples, float learning_
     users.push_back(data_.user_of()[example]);
     items.push_back(data_.item_of()[example]);
   }
-  const Entities entities{.count = examples.size(), .interactions = examples, .users = users, .items = items};
+  return PlanEntities({.count = examples.size(), .interactions = examples, .users = users, .items = items, .purpose = purpose},
+                      learning_rate, step);
+}
+
+Scorer::Inputs Scorer::PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items, Entities::For purpose,
+                                 Step& step) {
+  return PlanEntities({.count = users.size(), .users = users, .items = items, .purpose = purpose}, 0, step);
+}
+
+Scorer::Inputs Scorer::PlanEntities(const Entities& entities, float learning_rate, Step& step) {
   Inputs inputs;
   for (const auto& term : terms_) inputs.terms.push_back(term->Plan(entities, learning_rate, step));
   return inputs;
@@ -185,6 +194,32 @@ std::vector<float> Scorer::Predict(Inputs& inputs, const Step& step, size_t begi
   std::vector<float> mean(count, 0.0F);
   for (size_t i = 0; i < scores.size(); ++i) mean[i % count] += scores[i] / static_cast<float>(members_);
   return mean;
+}
+
+void TermSides::AddPart(const Tower& tower, const torch::Tensor& inputs) {
+  parts.push_back({tower.ColumnsOf(Column::Level::kUser, inputs), tower.ColumnsOf(Column::Level::kItem, inputs)});
+  contexts.push_back(tower.ColumnsOf(Column::Level::kInteraction, inputs).narrow(0, 0, 1));
+}
+
+RatingInference::Decomposition Scorer::Decompose(Inputs& inputs, const Step& step) const {
+  BeginEvaluation(inputs, step);
+  TermSides sides;
+  for (size_t i = 0; i < terms_.size(); ++i) terms_[i]->Decompose(*inputs.terms[i], step, sides);
+  RatingInference::Decomposition result;
+  result.constant = mean_;
+  if (!sides.users.empty()) {
+    result.factors = {torch::cat(sides.users, 1), torch::cat(sides.movies, 1) / static_cast<double>(members_)};
+  }
+  result.parts = std::move(sides.parts);
+  result.contexts = std::move(sides.contexts);
+  return result;
+}
+
+std::vector<RatingInference::Part> Scorer::parts() const {
+  std::vector<RatingInference::Part> parts;
+  for (size_t i = 0; i < terms_.size(); ++i) terms_[i]->AddParts(kept_[i], parts);
+  for (RatingInference::Part& part : parts) part.weight /= static_cast<double>(members_);
+  return parts;
 }
 
 }  // namespace marquee

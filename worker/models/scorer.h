@@ -24,6 +24,7 @@
 #include "dataset/dataset.h"
 #include "dataset/split.h"
 #include "worker/models/dense.h"
+#include "worker/models/inference.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/tower.h"
 
@@ -33,6 +34,17 @@ namespace marquee {
 struct TermStep {
   virtual ~TermStep() = default;
   std::vector<DenseLeaves> leaves;  // of each of ScoreTerm::dense()
+};
+
+// See RatingInference::Decomposition; products are sums over these columns of users and movies.
+struct TermSides {
+  std::vector<torch::Tensor> users;
+  std::vector<torch::Tensor> movies;
+  std::vector<RatingInference::Sides> parts;
+  std::vector<torch::Tensor> contexts;
+
+  // The inputs of a tower, for a term that is a part.
+  void AddPart(const Tower& tower, const torch::Tensor& inputs);
 };
 
 class ScoreTerm {
@@ -51,6 +63,11 @@ class ScoreTerm {
   // Takes the gradients of the scores of the last block, and adds to those of rows and leaves, at Finish at the latest.
   virtual void Backward(TermStep& term, absl::Span<const float> gradients, Step& step) const = 0;
   virtual void Finish(TermStep& /*term*/, Step& /*step*/) const {}
+
+  // After Begin without dropout: appends this term's columns to the sides of a product, or its inputs to those of parts.
+  virtual void Decompose(TermStep& term, const Step& step, TermSides& sides) const = 0;
+  // Appends the term's function, if it is a part. `leaves` are of the evaluation that has begun.
+  virtual void AddParts(const std::vector<DenseLeaves>& /*leaves*/, std::vector<RatingInference::Part>& /*parts*/) const {}
 };
 
 // Adds a column of outputs [n, 1], of any device, to scores; and the gradient of such a column.
@@ -73,7 +90,8 @@ class Scorer {
     std::vector<std::unique_ptr<TermStep>> terms;  // of each member in turn
     size_t dense = 0;                              // position in Step::rows
   };
-  Inputs Plan(absl::Span<const uint32_t> examples, float learning_rate, Step& step);
+  // Histories and what examples leave out of them are as `purpose` says (Entities).
+  Inputs Plan(absl::Span<const uint32_t> examples, Entities::For purpose, float learning_rate, Step& step);
   size_t PlanDense(float learning_rate, Step& step) const;
 
   // Training: `inputs.dense` must be set.
@@ -91,9 +109,15 @@ class Scorer {
   // The mean of the members' scores.
   std::vector<float> Predict(Inputs& inputs, const Step& step, size_t begin, size_t end) const;
 
+  // What the evaluated state says of users and items that need not have met (see RatingInference).
+  Inputs PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items, Entities::For purpose, Step& step);
+  RatingInference::Decomposition Decompose(Inputs& inputs, const Step& step) const;
+  std::vector<RatingInference::Part> parts() const;
+
  private:
   explicit Scorer(const Dataset& data) : data_(data) {}
 
+  Inputs PlanEntities(const Entities& entities, float learning_rate, Step& step);
   void AddTo(std::vector<float>& scores, Inputs& inputs, const Step& step, size_t begin, size_t end,
              const DropoutKey* dropout) const;
   absl::Status AddMember(const TrialConfig& config, const Tower::Options& options, const Split& split,

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "worker/models/dense.h"
 #include "worker/models/distinct.h"
+#include "worker/models/inference.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/retrieval_evaluation.h"
 #include "worker/models/softmax_loss.h"
@@ -81,7 +82,7 @@ enum Leaf : size_t {
   kLeavesOfBlock,
 };
 
-class SequenceModel : public Model {
+class SequenceModel : public Model, public RetrievalInference {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                      const torch::Device& device);
@@ -94,6 +95,14 @@ class SequenceModel : public Model {
   absl::Status BeginEvaluation(Step& filled, bool test) override;
   absl::StatusOr<std::unique_ptr<Step>> PlanEvaluationChunk(absl::Span<const uint32_t> examples) override;
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
+
+  RetrievalInference* retrieval() override { return this; }
+  std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  // The indices of each user's last movies, oldest first, filled up to the greatest length; and how many they are.
+  std::vector<torch::Tensor> UserInputs(Step& filled) override;
+  torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
+  std::vector<torch::Tensor> MovieInputs() const override;  // their indices
+  torch::Tensor EncodeMovies(const std::vector<torch::Tensor>& inputs) const override;
 
  private:
   // What the network is made of in a step.
@@ -119,6 +128,7 @@ class SequenceModel : public Model {
 
   absl::Status AddTables(const std::string& item_key);
   void AddSequence(uint32_t user, SequenceStep& step);
+  void AddQuery(uint32_t user, const UserTimelines& timelines, SequenceStep& step) const;
   void AddCandidates(SequenceStep& step);
   void PlanRows(const LearningRates::Rates& rates, SequenceStep& step) const;
   uint32_t ItemRow(uint32_t item, std::vector<uint32_t>& items);
@@ -128,7 +138,7 @@ class SequenceModel : public Model {
   Weights WeightsOf(Step& step, bool train) const;
   std::vector<Block> BlocksOf(const std::vector<Sequence>& sequences) const;
   Places PlacesOf(absl::Span<const Sequence> sequences, size_t longest) const;
-  torch::Tensor Embed(const Weights& weights, const Places& places, int64_t sequences) const;
+  torch::Tensor Embed(const Weights& weights, const Places& places, int64_t longest) const;
   torch::Tensor Network(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const;
   torch::Tensor Attention(const torch::Tensor& x, const DenseLeaves& dense, size_t first) const;
   torch::Tensor Drop(const torch::Tensor& x, const DropoutKey* dropout, size_t number) const;
@@ -155,7 +165,8 @@ class SequenceModel : public Model {
 
   // Of the evaluation that has begun.
   Weights evaluated_;
-  std::optional<UserTimelines> known_;
+  std::optional<UserTimelines> known_;  // for test
+  std::optional<UserTimelines> all_;    // kNow
   RetrievalEvaluation evaluation_;
 };
 
@@ -403,13 +414,13 @@ torch::Tensor LayerNorm(const torch::Tensor& x, const torch::Tensor& gain, const
 
 // A place attends to itself and to those before it; so padding, which comes last, needs no mask.
 torch::Tensor SequenceModel::Attention(const torch::Tensor& x, const DenseLeaves& dense, size_t first) const {
-  const int64_t sequences = x.size(0);
+  // Sizes of -1 are for recording the function for any number of sequences (serving/torch_script.h).
   const int64_t length = x.size(1);
   const int64_t heads = config_.model.sequence.heads;
   const int64_t width = dim_ / heads;
   const auto project = [&](Leaf weight, Leaf bias) {
     const torch::Tensor y = at::linear(x, dense[first + weight], dense[first + bias]);
-    return y.view({sequences, length, heads, width}).transpose(1, 2).reshape({sequences * heads, length, width});
+    return y.view({-1, length, heads, width}).transpose(1, 2).reshape({-1, length, width});
   };
   const torch::Tensor query = project(kQueryWeight, kQueryBias);
   const torch::Tensor key = project(kKeyWeight, kKeyBias);
@@ -417,7 +428,7 @@ torch::Tensor SequenceModel::Attention(const torch::Tensor& x, const DenseLeaves
   const torch::Tensor later = torch::full({length, length}, -std::numeric_limits<float>::infinity(), x.options()).triu(1);
   const torch::Tensor scores = at::baddbmm(later, query, key.transpose(1, 2), 1.0, 1 / std::sqrt(static_cast<double>(width)));
   const torch::Tensor mixed = at::bmm(scores.softmax(-1), value);
-  const torch::Tensor joined = mixed.view({sequences, heads, length, width}).transpose(1, 2).reshape({sequences, length, dim_});
+  const torch::Tensor joined = mixed.view({-1, heads, length, width}).transpose(1, 2).reshape({-1, length, dim_});
   return at::linear(joined, dense[first + kOutputWeight], dense[first + kOutputBias]);
 }
 
@@ -437,9 +448,9 @@ torch::Tensor SequenceModel::Network(const torch::Tensor& input, const DenseLeav
   return LayerNorm(x, dense[last], dense[last + 1]);
 }
 
-torch::Tensor SequenceModel::Embed(const Weights& weights, const Places& places, int64_t sequences) const {
+torch::Tensor SequenceModel::Embed(const Weights& weights, const Places& places, int64_t longest) const {
   const torch::Tensor items = weights.items.index_select(0, places.items) * std::sqrt(static_cast<double>(dim_));
-  return (items + weights.positions.index_select(0, places.positions)).view({sequences, -1, dim_});
+  return (items + weights.positions.index_select(0, places.positions)).view({-1, longest, dim_});
 }
 
 // --------------------------------------------------------------------------------------------------------- training
@@ -466,7 +477,7 @@ double SequenceModel::ComputeBlock(const SequenceStep& step, const Block& block,
                                    const torch::Tensor& candidates, const DropoutKey& dropout, Gradients& gradients) const {
   const auto sequences = absl::MakeConstSpan(step.sequences).subspan(block.begin, block.end - block.begin);
   const Places places = PlacesOf(sequences, block.longest);
-  const torch::Tensor input = Embed(weights, places, static_cast<int64_t>(sequences.size())).detach().requires_grad_(true);
+  const torch::Tensor input = Embed(weights, places, static_cast<int64_t>(block.longest)).detach().requires_grad_(true);
   const torch::Tensor output = Network(input, weights.dense, &dropout).view({-1, dim_});
 
   std::vector<int64_t> asked;
@@ -536,6 +547,15 @@ absl::Status SequenceModel::BeginEvaluation(Step& filled, bool test) {
   return absl::OkStatus();
 }
 
+void SequenceModel::AddQuery(uint32_t user, const UserTimelines& timelines, SequenceStep& step) const {
+  step.users.push_back(user);
+  absl::Span<const uint32_t> timeline = timelines.Of(user);
+  const auto most = static_cast<size_t>(config_.model.sequence.length);
+  if (timeline.size() > most) timeline.remove_prefix(timeline.size() - most);
+  Sequence& sequence = step.sequences.emplace_back();
+  for (const uint32_t interaction : timeline) sequence.items.push_back(data_.item_of()[interaction]);
+}
+
 absl::StatusOr<std::unique_ptr<Step>> SequenceModel::PlanEvaluationChunk(absl::Span<const uint32_t> examples) {
   auto step = std::make_unique<SequenceStep>();
   step->examples = examples.size();
@@ -548,12 +568,7 @@ absl::StatusOr<std::unique_ptr<Step>> SequenceModel::PlanEvaluationChunk(absl::S
     query_of.push_back(users_.SlotOf(user));
     targets.push_back(data_.item_of()[example]);
     if (query_of.back() < step->users.size()) continue;
-    step->users.push_back(user);
-    absl::Span<const uint32_t> timeline = timelines.Of(user);
-    const auto most = static_cast<size_t>(config_.model.sequence.length);
-    if (timeline.size() > most) timeline.remove_prefix(timeline.size() - most);
-    Sequence& sequence = step->sequences.emplace_back();
-    for (const uint32_t interaction : timeline) sequence.items.push_back(data_.item_of()[interaction]);
+    AddQuery(user, timelines, *step);
   }
   GroupByQuery(query_of, targets, step->users.size(), step->softmax);
   return step;
@@ -575,7 +590,7 @@ absl::StatusOr<MetricSums> SequenceModel::Evaluate(Step& filled) {
   const torch::Tensor queries = torch::zeros({static_cast<int64_t>(order.size()), dim_}, evaluated_.items.options());
   for (const Block& block : BlocksOf(sorted)) {
     const auto sequences = absl::MakeConstSpan(sorted).subspan(block.begin, block.end - block.begin);
-    const torch::Tensor input = Embed(evaluated_, PlacesOf(sequences, block.longest), static_cast<int64_t>(sequences.size()));
+    const torch::Tensor input = Embed(evaluated_, PlacesOf(sequences, block.longest), static_cast<int64_t>(block.longest));
     const torch::Tensor output = Network(input, evaluated_.dense, nullptr);
     for (size_t s = 0; s < sequences.size(); ++s) {
       const auto length = static_cast<int64_t>(sequences[s].items.size());
@@ -584,6 +599,52 @@ absl::StatusOr<MetricSums> SequenceModel::Evaluate(Step& filled) {
     }
   }
   return evaluation_.Evaluate(queries, evaluated_.items, {}, step.users, step.softmax);
+}
+
+// ------------------------------------------------------------------------------------------------------ inference
+
+std::unique_ptr<Step> SequenceModel::PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) {
+  auto step = std::make_unique<SequenceStep>();
+  std::vector<const std::vector<uint32_t>*> parts = {&split_.train, &split_.validation};
+  if (purpose == Entities::For::kNow) parts.push_back(&split_.test);
+  std::optional<UserTimelines>& timelines = purpose == Entities::For::kNow ? all_ : known_;
+  if (!timelines.has_value()) timelines.emplace(data_, time_, config_.split.seed, parts);
+  for (const uint32_t user : users) AddQuery(user, *timelines, *step);
+  return step;
+}
+
+std::vector<torch::Tensor> SequenceModel::UserInputs(Step& filled) {
+  const auto& step = static_cast<const SequenceStep&>(filled);
+  const auto count = static_cast<int64_t>(step.sequences.size());
+  const torch::Tensor movies = torch::zeros({count, config_.model.sequence.length}, torch::kLong);
+  const torch::Tensor lengths = torch::zeros({count}, torch::kLong);
+  for (int64_t i = 0; i < count; ++i) {
+    const std::vector<uint32_t>& items = step.sequences[static_cast<size_t>(i)].items;
+    std::copy(items.begin(), items.end(), movies[i].data_ptr<int64_t>());
+    lengths[i] = static_cast<int64_t>(items.size());
+  }
+  return {movies, lengths};
+}
+
+// Of a user without movies, zeros, as in Evaluate.
+torch::Tensor SequenceModel::EncodeUsers(const std::vector<torch::Tensor>& inputs) const {
+  const torch::Tensor movies = inputs[0].to(device_);
+  const torch::Tensor lengths = inputs[1].to(device_).unsqueeze(1);
+  const int64_t length = config_.model.sequence.length;
+  const torch::Tensor places = torch::arange(length, lengths.options()).unsqueeze(0);
+  const torch::Tensor positions = (lengths - 1 - places).clamp_min(0);
+  const torch::Tensor input = Embed(evaluated_, {movies.flatten(), positions.flatten()}, length);
+  const torch::Tensor output = Network(input, evaluated_.dense, nullptr);
+  const torch::Tensor last = (places == lengths - 1).to(output.scalar_type()).unsqueeze(2);
+  return (output * last).sum(1).to(torch::kCPU);
+}
+
+std::vector<torch::Tensor> SequenceModel::MovieInputs() const {
+  return {torch::arange(static_cast<int64_t>(data_.rated_items()), torch::kLong)};
+}
+
+torch::Tensor SequenceModel::EncodeMovies(const std::vector<torch::Tensor>& inputs) const {
+  return evaluated_.items.index_select(0, inputs[0].to(device_)).to(torch::kCPU);
 }
 
 }  // namespace

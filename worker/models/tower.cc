@@ -167,14 +167,61 @@ void Tower::Finish(TowerInputs& inputs, Step& step) const {
   });
 }
 
+void Tower::Begin(TowerInputs& inputs, const Step& step) const {
+  if (inputs.begun) return;
+  for (size_t i = 0; i < features_.size(); ++i) {
+    if (features_[i].embedded()) features_[i].Begin(inputs.features[i], step.rows[inputs.features[i].rows].values.data());
+  }
+  inputs.begun = true;
+}
+
+torch::Tensor Tower::Inputs(TowerInputs& inputs, const Step& step) const {
+  Begin(inputs, step);
+  return Gather(inputs, 0, inputs.count, step);
+}
+
+torch::Tensor Tower::ColumnsOf(Column::Level level, const torch::Tensor& inputs) const {
+  std::vector<torch::Tensor> columns = {inputs.narrow(1, 0, 0)};
+  for (size_t i = 0; i < features_.size(); ++i) {
+    if (features_[i].level() == level) {
+      columns.push_back(inputs.narrow(1, static_cast<int64_t>(feature_columns_[i]), features_[i].width()));
+    }
+  }
+  return torch::cat(columns, 1);
+}
+
+torch::Tensor Tower::Joined(const torch::Tensor& users, const torch::Tensor& movies, const torch::Tensor& context) const {
+  std::vector<torch::Tensor> columns;
+  int64_t next_user = 0;
+  int64_t next_movie = 0;
+  int64_t next_context = 0;
+  for (const Feature& feature : features_) {
+    const bool of_user = feature.level() == Column::Level::kUser;
+    const bool of_movie = feature.level() == Column::Level::kItem;
+    int64_t& next = of_user ? next_user : of_movie ? next_movie : next_context;
+    columns.push_back((of_user ? users : of_movie ? movies : context).narrow(1, next, feature.width()));
+    next += feature.width();
+  }
+  return torch::cat(columns, 1);
+}
+
+std::vector<float> Tower::HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradient,
+                                        const Step& step) const {
+  std::vector<float> shares;
+  for (size_t i = 0; i < features_.size(); ++i) {
+    if (features_[i].config().kind != FeatureConfig::Kind::kHistory) continue;
+    const FeatureInput& input = inputs.features[i];
+    const std::vector<float> of_feature = features_[i].HistoryShares(input, entity, step.rows[input.rows].values.data(),
+                                                                     gradient.data_ptr<float>() + feature_columns_[i]);
+    shares.resize(of_feature.size(), 0.0F);
+    for (size_t j = 0; j < shares.size(); ++j) shares[j] += of_feature[j];
+  }
+  return shares;
+}
+
 Tower::Pass Tower::Forward(TowerInputs& inputs, size_t begin, size_t end, const Step& step, const DenseLeaves& dense,
                            const torch::Device& device, const DropoutKey* dropout) const {
-  if (!inputs.begun) {
-    for (size_t i = 0; i < features_.size(); ++i) {
-      if (features_[i].embedded()) features_[i].Begin(inputs.features[i], step.rows[inputs.features[i].rows].values.data());
-    }
-    inputs.begun = true;
-  }
+  Begin(inputs, step);
   torch::Tensor input = Gather(inputs, begin, end, step).to(device).requires_grad_(at::GradMode::is_enabled());
   torch::Tensor output = Layers(input, dense, dropout);
   return {begin, std::move(input), std::move(output)};

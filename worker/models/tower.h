@@ -53,6 +53,7 @@ class Tower {
   static absl::StatusOr<Tower> Make(const TowerConfig& config, const Options& options, const Dataset& data, const Split& split,
                                     std::vector<TableDefinition>& tables);
 
+  int input_width() const { return input_width_; }
   int width() const { return width_; }  // of its output
   const std::vector<Feature>& features() const { return features_; }
   // Where each feature's inputs begin in the concatenation.
@@ -78,6 +79,19 @@ class Tower {
   // After the last Backward: what histories have gathered goes to the gradients of the step's rows.
   void Finish(TowerInputs& inputs, Step& step) const;
 
+  // The same in two steps, without dropout, for what a trained model is asked: the inputs of all entities, [n, input_width()],
+  // and the output that they give.
+  torch::Tensor Inputs(TowerInputs& inputs, const Step& step) const;
+  torch::Tensor Output(const torch::Tensor& inputs, const DenseLeaves& dense) const { return Layers(inputs, dense, nullptr); }
+  // The columns of concatenated inputs that hang on one level, side by side, [n, 0] if there are none; and all of them again
+  // from those of users, movies and interactions.
+  torch::Tensor ColumnsOf(Column::Level level, const torch::Tensor& inputs) const;
+  torch::Tensor Joined(const torch::Tensor& users, const torch::Tensor& movies, const torch::Tensor& context) const;
+  // What each movie of the entity's history adds to its inputs, times `gradient` (of one entity's inputs), in the order of
+  // History::Of. Empty without features of kind history.
+  std::vector<float> HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradient,
+                                   const Step& step) const;
+
   // See DenseTensors.
   DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const {
     return dense_.Leaves(step, first, device, train);
@@ -89,6 +103,7 @@ class Tower {
   absl::Status AddFeatures(const Options& options, const Dataset& data, const Split& split,
                            std::vector<TableDefinition>& tables);
   absl::Status CheckSum() const;
+  void Begin(TowerInputs& inputs, const Step& step) const;
   torch::Tensor Gather(const TowerInputs& inputs, size_t begin, size_t end, const Step& step) const;
   torch::Tensor Layers(const torch::Tensor& input, const DenseLeaves& dense, const DropoutKey* dropout) const;
   void Scatter(TowerInputs& inputs, size_t begin, const torch::Tensor& input_gradient, Step& step) const;

@@ -7,35 +7,25 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "worker/models/candidate_biases.h"
+#include "worker/models/inference.h"
 #include "worker/models/learning_rate.h"
 #include "worker/models/retrieval_batch.h"
 #include "worker/models/retrieval_evaluation.h"
 #include "worker/models/softmax_loss.h"
-#include "worker/models/tower.h"
+#include "worker/models/tower_pair.h"
 
 namespace marquee {
 namespace {
 
 struct TwoTowerStep : Step {
-  TowerInputs query;
-  TowerInputs candidate;
-  CandidateBiases::Inputs biases;
-  size_t query_dense = 0;  // positions in rows
-  size_t candidate_dense = 0;
-  SoftmaxExamples softmax;      // in evaluation, without counts, and positives are items
-  std::vector<uint32_t> users;  // of each query; in evaluation
+  std::vector<TowerPair::Inputs> pairs;  // of each member; in training, and of an evaluation's candidates
+  std::vector<TowerInputs> queries;      // of each member; in an evaluation's chunks
+  SoftmaxExamples softmax;               // in evaluation, without counts, and positives are items
+  std::vector<uint32_t> users;           // of each query; in evaluation
   DropoutKey dropout;
 };
 
-// The candidates' towers at work.
-struct Candidates {
-  Tower::Pass tower;
-  CandidateBiases::Pass biases;
-  torch::Tensor vectors;  // with their bias
-};
-
-class TwoTower : public Model {
+class TwoTower : public Model, public RetrievalInference {
  public:
   static absl::StatusOr<std::unique_ptr<Model>> Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                      const torch::Device& device);
@@ -49,31 +39,31 @@ class TwoTower : public Model {
   absl::StatusOr<MetricSums> Evaluate(Step& filled) override;
   bool users_together() const override { return config_.model.loss.mask > 0; }
 
- private:
-  TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-           Tower candidate, CandidateBiases biases, std::vector<TableDefinition> tables);
+  RetrievalInference* retrieval() override { return this; }
+  std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  std::vector<torch::Tensor> UserInputs(Step& filled) override;
+  torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
+  std::vector<torch::Tensor> MovieInputs() const override;
+  torch::Tensor EncodeMovies(const std::vector<torch::Tensor>& inputs) const override;
+  torch::Tensor SeenBias() const override { return candidate_seen_bias_; }
+  std::vector<float> HistoryShares(Step& filled, size_t user, uint32_t item) override;
 
-  void PlanTowers(const Entities& queries, absl::Span<const uint32_t> items, const LearningRates::Rates& rates,
-                  TwoTowerStep& step);
-  void PlanCandidates(absl::Span<const uint32_t> items, float learning_rate, TwoTowerStep& step);
-  Candidates ForwardCandidates(TwoTowerStep& step, const DenseLeaves& dense, const DropoutKey* dropout) const;
+ private:
+  TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, std::vector<TowerPair> members,
+           std::vector<TableDefinition> tables);
 
   const TrialConfig config_;
   const Dataset& data_;
-  const torch::Device device_;
   const std::vector<TableDefinition> tables_;
   const LearningRates rates_;
-  Tower query_;
-  Tower candidate_;
-  CandidateBiases biases_;
+  std::vector<TowerPair> members_;  // at least one
   RetrievalBatches batches_;
   bool has_histories_ = false;
   bool query_per_example_ = false;  // since it has columns of interactions
 
-  // Of the evaluation that has begun.
+  // Of the evaluation that has begun: of all members together.
   torch::Tensor candidates_;
   torch::Tensor candidate_seen_bias_;
-  DenseLeaves query_dense_;
   RetrievalEvaluation evaluation_;
 };
 
@@ -94,66 +84,34 @@ absl::Status CheckLossConfig(const LossConfig& loss) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTowers(const Tower& query, const Tower& candidate) {
-  if (absl::Status status = CheckQueryAndCandidate(query, candidate); !status.ok()) return status;
-  if (query.width() == candidate.width()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("query is {} wide and candidate {}; both towers must be equally wide", query.width(), candidate.width()));
-}
-
-absl::Status CheckHistories(const ModelConfig& model, const Tower& query) {
-  if (HasHistory(query)) return absl::OkStatus();
-  if (model.loss.mask > 0) return absl::InvalidArgumentError("loss: mask; needs a feature of kind history in query");
-  if (model.seen_bias) return absl::InvalidArgumentError("seen_bias: needs a feature of kind history in query");
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::unique_ptr<Model>> TwoTower::Make(const TrialConfig& config, const Dataset& data, const Split& split,
                                                       const torch::Device& device) {
   const ModelConfig& model = config.model;
   if (absl::Status status = CheckLossConfig(model.loss); !status.ok()) return status;
   std::vector<TableDefinition> tables;
-  absl::StatusOr<Tower> query = Tower::Make(model.query, Tower::Options::FromConfig("query", config), data, split, tables);
-  if (!query.ok()) return query.status();
-  absl::StatusOr<Tower> candidate =
-      Tower::Make(model.candidate, Tower::Options::FromConfig("candidate", config), data, split, tables);
-  if (!candidate.ok()) return candidate.status();
-  if (absl::Status status = CheckTowers(*query, *candidate); !status.ok()) return status;
-  if (absl::Status status = CheckHistories(model, *query); !status.ok()) return status;
-  absl::StatusOr<CandidateBiases> biases = CandidateBiases::Make(model.bias, model.seen_bias, "", config, data, split, tables);
-  if (!biases.ok()) return biases.status();
-  return std::unique_ptr<Model>(new TwoTower(config, data, split, device, *std::move(query), *std::move(candidate),
-                                             *std::move(biases), std::move(tables)));
+  std::vector<TowerPair> members;
+  for (int i = 0; i < std::max(model.ensemble, 1); ++i) {
+    const std::string prefix = model.ensemble > 1 ? fmt::format("member{}_", i) : "";
+    absl::StatusOr<TowerPair> member = TowerPair::Make(prefix, config, data, split, device, tables);
+    if (!member.ok()) return member.status();
+    members.push_back(*std::move(member));
+  }
+  return std::unique_ptr<Model>(new TwoTower(config, data, split, std::move(members), std::move(tables)));
 }
 
-TwoTower::TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, const torch::Device& device, Tower query,
-                   Tower candidate, CandidateBiases biases, std::vector<TableDefinition> tables)
+TwoTower::TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, std::vector<TowerPair> members,
+                   std::vector<TableDefinition> tables)
     : config_(config),
       data_(data),
-      device_(device),
       tables_(std::move(tables)),
       rates_(config.model, split.train.size()),
-      query_(std::move(query)),
-      candidate_(std::move(candidate)),
-      biases_(std::move(biases)),
+      members_(std::move(members)),
       batches_(data, split, config.model.loss, config.model.seen_bias),
-      has_histories_(HasHistory(query_)),
+      has_histories_(HasHistory(members_[0].query())),
       evaluation_(data, split, config.model.loss.temperature) {
-  for (const Feature& feature : query_.features()) query_per_example_ |= feature.level() == Column::Level::kInteraction;
-}
-
-void TwoTower::PlanCandidates(absl::Span<const uint32_t> items, float learning_rate, TwoTowerStep& step) {
-  const Entities entities{.count = items.size(), .items = items};
-  step.candidate = candidate_.Plan(entities, learning_rate, step);
-  step.biases = biases_.Plan(items, learning_rate, step);
-}
-
-void TwoTower::PlanTowers(const Entities& queries, absl::Span<const uint32_t> items, const LearningRates::Rates& rates,
-                          TwoTowerStep& step) {
-  step.query = query_.Plan(queries, rates.embedding, step);
-  PlanCandidates(items, rates.embedding, step);
-  step.query_dense = query_.PlanDense(rates.dense, step);
-  step.candidate_dense = candidate_.PlanDense(rates.dense, step);
+  for (const Feature& feature : members_[0].query().features()) {
+    query_per_example_ |= feature.level() == Column::Level::kInteraction;
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> batch, uint32_t epoch, uint64_t step_number) {
@@ -165,67 +123,49 @@ absl::StatusOr<std::unique_ptr<Step>> TwoTower::Plan(absl::Span<const uint32_t> 
   RetrievalBatch asked = batches_.Make(batch, mask, query_per_example_ || (has_histories_ && mask == nullptr));
   Entities entities = asked.queries.entities();
   entities.mask = mask;
-  PlanTowers(entities, asked.items, rates_.At(epoch, step_number), *step);
+  const LearningRates::Rates rates = rates_.At(epoch, step_number);
+  for (TowerPair& member : members_) step->pairs.push_back(member.Plan(entities, asked.items, rates, *step));
   step->softmax = std::move(asked.softmax);
   return step;
-}
-
-Candidates TwoTower::ForwardCandidates(TwoTowerStep& step, const DenseLeaves& dense, const DropoutKey* dropout) const {
-  Candidates candidates;
-  candidates.tower = candidate_.Forward(step.candidate, 0, step.candidate.count, step, dense, device_, dropout);
-  candidates.biases = biases_.Forward(step.biases, step, device_);
-  candidates.vectors = biases_.WithBias(candidates.tower.output, candidates.biases);
-  return candidates;
 }
 
 absl::StatusOr<double> TwoTower::Compute(Step& planned) {
   auto& step = static_cast<TwoTowerStep&>(planned);
   if (absl::Status status = BeginGradients(step); !status.ok()) return status;
   if (step.softmax.positives.empty()) return 0.0;  // the mask has left no target in this batch
-  const DenseLeaves query_dense = query_.Leaves(step, step.query_dense, device_, /*train=*/true);
-  const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/true);
-  const Tower::Pass query = query_.Forward(step.query, 0, step.query.count, step, query_dense, device_, &step.dropout);
-  DropoutKey candidate_dropout = step.dropout;
-  candidate_dropout.block = 1;
-  const Candidates candidates = ForwardCandidates(step, candidate_dense, &candidate_dropout);
-
-  const LossConfig& loss = config_.model.loss;
-  const SoftmaxOptions options{.temperature = loss.temperature,
-                               .remove_accidental_hits = loss.remove_accidental_hits,
-                               .hard_negatives = loss.hard_negatives};
-  const SoftmaxResult result =
-      SoftmaxLoss(biases_.WithOnes(query.output), candidates.vectors, candidates.biases.seen_bias, step.softmax, options);
-  if (absl::Status status = CheckLoss(result.loss, step.dropout); !status.ok()) return status;
-  query_.Backward(query, biases_.QueryGradient(result), step.query, step);
-  candidate_.Backward(candidates.tower, biases_.CandidateGradient(result), step.candidate, step);
-  biases_.Backward(candidates.biases, result, 1.0, step.biases, step);
-  query_.Finish(step.query, step);
-  candidate_.Finish(step.candidate, step);
-  CollectGradients(query_dense, step.query_dense, step);
-  CollectGradients(candidate_dense, step.candidate_dense, step);
+  double loss = 0;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    DropoutKey dropout = step.dropout;
+    dropout.seed += i;  // members drop different units
+    loss += members_[i].Train(step.pairs[i], step.softmax, dropout, step);
+    if (absl::Status status = CheckLoss(loss, step.dropout); !status.ok()) return status;
+  }
   // Of all the step's examples, whether they were targets or history.
-  return result.loss * static_cast<double>(step.examples) / static_cast<double>(step.softmax.positives.size());
+  return loss / static_cast<double>(members_.size()) * static_cast<double>(step.examples) /
+         static_cast<double>(step.softmax.positives.size());
 }
 
 absl::StatusOr<std::unique_ptr<Step>> TwoTower::PlanEvaluation() {
   auto step = std::make_unique<TwoTowerStep>();
   const std::vector<uint32_t> items = batches_.AllItems();
-  PlanCandidates(items, 0, *step);
-  step->query_dense = query_.PlanDense(0, *step);
-  step->candidate_dense = candidate_.PlanDense(0, *step);
+  for (TowerPair& member : members_) step->pairs.push_back(member.PlanCandidates(items, *step));
   return step;
 }
 
+// Vectors of all members side by side, so that their product is the sum of the members' scores.
 absl::Status TwoTower::BeginEvaluation(Step& filled, bool test) {
   const torch::NoGradGuard no_grad;
   auto& step = static_cast<TwoTowerStep&>(filled);
-  const DenseLeaves candidate_dense = candidate_.Leaves(step, step.candidate_dense, device_, /*train=*/false);
-  const Candidates candidates = ForwardCandidates(step, candidate_dense, nullptr);
-  candidates_ = candidates.vectors;
-  const torch::Tensor& seen_bias = candidates.biases.seen_bias;
-  candidate_seen_bias_ = seen_bias.defined() ? seen_bias.to(torch::kCPU) : seen_bias;
-  query_dense_ = query_.Leaves(step, step.query_dense, device_, /*train=*/false);
-  for (torch::Tensor& leaf : query_dense_) leaf = leaf.clone();
+  std::vector<torch::Tensor> vectors;
+  candidate_seen_bias_ = torch::Tensor();
+  for (size_t i = 0; i < members_.size(); ++i) {
+    members_[i].BeginEvaluation(step.pairs[i], step);
+    vectors.push_back(members_[i].candidates());
+    const torch::Tensor& seen = members_[i].seen_bias();
+    if (seen.defined()) candidate_seen_bias_ = i == 0 ? seen : candidate_seen_bias_ + seen;
+  }
+  candidates_ = torch::cat(vectors, 1) / static_cast<double>(members_.size());
+  if (candidate_seen_bias_.defined()) candidate_seen_bias_ = candidate_seen_bias_ / static_cast<double>(members_.size());
   evaluation_.Begin(test);
   return absl::OkStatus();
 }
@@ -239,7 +179,7 @@ absl::StatusOr<std::unique_ptr<Step>> TwoTower::PlanEvaluationChunk(absl::Span<c
   GroupByQuery(queries.of_example, targets, queries.users.size(), step->softmax);
   Entities entities = queries.entities();
   entities.purpose = evaluation_.test() ? Entities::For::kTest : Entities::For::kValidation;
-  step->query = query_.Plan(entities, 0, *step);
+  for (TowerPair& member : members_) step->queries.push_back(member.PlanQueries(entities, *step));
   step->users = queries.users;
   return step;
 }
@@ -248,9 +188,66 @@ absl::StatusOr<MetricSums> TwoTower::Evaluate(Step& filled) {
   const torch::NoGradGuard no_grad;
   auto& step = static_cast<TwoTowerStep&>(filled);
   if (!candidates_.defined()) return absl::FailedPreconditionError("Evaluate before BeginEvaluation");
-  const torch::Tensor queries =
-      biases_.WithOnes(query_.Forward(step.query, 0, step.query.count, step, query_dense_, device_, nullptr).output);
-  return evaluation_.Evaluate(queries, candidates_, candidate_seen_bias_, step.users, step.softmax);
+  std::vector<torch::Tensor> vectors;
+  for (size_t i = 0; i < members_.size(); ++i) vectors.push_back(members_[i].Queries(step.queries[i], step));
+  return evaluation_.Evaluate(torch::cat(vectors, 1), candidates_, candidate_seen_bias_, step.users, step.softmax);
+}
+
+// ------------------------------------------------------------------------------------------------------ inference
+
+std::unique_ptr<Step> TwoTower::PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) {
+  auto step = std::make_unique<TwoTowerStep>();
+  const Entities entities{.count = users.size(), .users = users, .purpose = purpose};
+  for (TowerPair& member : members_) step->queries.push_back(member.PlanQueries(entities, *step));
+  return step;
+}
+
+std::vector<torch::Tensor> TwoTower::UserInputs(Step& filled) {
+  auto& step = static_cast<TwoTowerStep&>(filled);
+  std::vector<torch::Tensor> inputs;
+  for (size_t i = 0; i < members_.size(); ++i) inputs.push_back(members_[i].QueryInputs(step.queries[i], step));
+  return inputs;
+}
+
+torch::Tensor TwoTower::EncodeUsers(const std::vector<torch::Tensor>& inputs) const {
+  std::vector<torch::Tensor> vectors;
+  for (size_t i = 0; i < members_.size(); ++i) vectors.push_back(members_[i].EncodeQueries(inputs[i]));
+  return torch::cat(vectors, 1);
+}
+
+std::vector<torch::Tensor> TwoTower::MovieInputs() const {
+  std::vector<torch::Tensor> inputs;
+  for (const TowerPair& member : members_) {
+    for (torch::Tensor& input : member.CandidateInputs()) inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
+torch::Tensor TwoTower::EncodeMovies(const std::vector<torch::Tensor>& inputs) const {
+  const size_t of_member = inputs.size() / members_.size();
+  std::vector<torch::Tensor> vectors;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    vectors.push_back(members_[i].EncodeCandidates(absl::MakeConstSpan(inputs).subspan(i * of_member, of_member)));
+  }
+  return torch::cat(vectors, 1) / static_cast<double>(members_.size());
+}
+
+std::vector<float> TwoTower::HistoryShares(Step& filled, size_t user, uint32_t item) {
+  auto& step = static_cast<TwoTowerStep&>(filled);
+  std::vector<float> shares;
+  int64_t first = 0;
+  for (size_t i = 0; i < members_.size(); ++i) {
+    const torch::Tensor input =
+        members_[i].QueryInputs(step.queries[i], step).narrow(0, static_cast<int64_t>(user), 1).requires_grad_(true);
+    const torch::Tensor output = members_[i].query().Output(input, members_[i].query_dense());
+    const torch::Tensor movie = candidates_[static_cast<int64_t>(item)].narrow(0, first, output.size(1));
+    first += members_[i].candidates().size(1);
+    (output * movie).sum().backward();
+    const std::vector<float> of_member = members_[i].query().HistoryShares(step.queries[i], user, input.grad(), step);
+    shares.resize(of_member.size(), 0.0F);
+    for (size_t j = 0; j < shares.size(); ++j) shares[j] += of_member[j];
+  }
+  return shares;
 }
 
 }  // namespace

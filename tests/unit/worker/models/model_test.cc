@@ -87,6 +87,35 @@ TEST(TwoTowerModel, GradientsOfFullSoftmaxWithInteractionFeatures) {
   CheckGradients(config);
 }
 
+// Each member's gradients are those of the model that it would be alone, and its score is the mean of theirs.
+TEST(TwoTowerModel, MembersOfAnEnsembleLearnEachForItself) {
+  TrialConfig config = TwoTower();
+  config.model.bias = true;
+  const auto alone = Make(config);
+  config.model.ensemble = 2;
+  const auto both = Make(config);
+  ASSERT_EQ(both->tables().size(), 2 * alone->tables().size());
+  RowMap rows(both->tables(), 0.5F);
+  const std::vector<uint32_t> batch = Batch(Tiny(), 60);
+  auto step = Planned(*both, batch);
+  rows.Fill(*step);
+  const double loss = ComputedLoss(*both, *step);
+  double sum = 0;
+  for (const std::string member : {"member0_", "member1_"}) {
+    auto of_member = Planned(*alone, batch);
+    for (TableRows& table : of_member->rows) {
+      const TableRows& from = RowsOf(*both, *step, member + alone->tables()[table.table].name);
+      ASSERT_EQ(table.ids, from.ids);
+      table.values = from.values;
+    }
+    sum += ComputedLoss(*alone, *of_member);
+    for (const TableRows& table : of_member->rows) {
+      EXPECT_EQ(table.gradients, RowsOf(*both, *step, member + alone->tables()[table.table].name).gradients);
+    }
+  }
+  EXPECT_NEAR(loss, sum / 2, 1e-6 * std::abs(loss));
+}
+
 TEST(RankingModel, GradientsWithEveryFeatureTypeBiasAndDropout) {
   TrialConfig config = Ranking();
   config.model.bias = true;

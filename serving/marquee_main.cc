@@ -1,0 +1,149 @@
+// marquee: what needs no cluster.
+//
+//     marquee recommend --model DIR --user ID   movies for a user, from a kept model
+//     marquee export --model DIR --out DIR      a kept model as arrays and TorchScript
+//     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
+//     marquee metrics                           docs/metrics.md
+//
+// Exit codes: 0; 1 it could not be done.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "common/log.h"
+#include "common/metric_catalogue.h"
+#include "common/program.h"
+#include "common/security.h"
+#include "common/version.h"
+#include "serving/exporter.h"
+#include "serving/kept_model.h"
+#include "serving/recommendations.h"
+#include "serving/recommender.h"
+
+namespace marquee {
+namespace {
+
+constexpr size_t kRecallUsers = 1000;
+
+struct ModelFlags {
+  std::string model;
+  std::string data;
+  std::string device = "cpu";
+};
+
+struct RecommendFlags {
+  std::vector<std::string> users;
+  RecommendOptions options;
+  bool approximate = false;
+  bool json = false;
+};
+
+struct ExportFlags {
+  std::string out;
+  bool as_of_test = false;
+};
+
+absl::StatusOr<std::unique_ptr<KeptModel>> Open(const ModelFlags& flags) {
+  return KeptModel::Open(flags.model, flags.data, flags.device);
+}
+
+absl::Status Recommend(const ModelFlags& flags, const RecommendFlags& asked) {
+  const absl::StatusOr<std::unique_ptr<KeptModel>> model = Open(flags);
+  if (!model.ok()) return model.status();
+  const auto index = asked.approximate ? Recommender::Index::kApproximate : Recommender::Index::kExact;
+  const absl::StatusOr<std::unique_ptr<Recommender>> recommender = Recommender::Make(**model, index);
+  if (!recommender.ok()) return recommender.status();
+  nlohmann::ordered_json json;
+  json["users"] = nlohmann::ordered_json::array();
+  std::string text;
+  for (const std::string& name : asked.users) {
+    const absl::StatusOr<uint32_t> user = (*recommender)->FindUser(name);
+    if (!user.ok()) return user.status();
+    const std::vector<Recommendation> movies = (*recommender)->Recommend(*user, asked.options);
+    if (asked.json) json["users"].push_back(RecommendationsJson(**recommender, *user, movies));
+    text += (text.empty() ? "" : "\n") + RecommendationsText(**recommender, *user, movies);
+  }
+  if (asked.approximate) {
+    const double recall = (*recommender)->IndexRecall(kRecallUsers, asked.options.count);
+    json["index_recall"] = recall;
+    text += fmt::format("\nThe approximate index finds {:.2f} % of the exact one's first {}, over {} users.\n", 100 * recall,
+                        asked.options.count, std::min<size_t>(kRecallUsers, (*model)->data().users()));
+  }
+  fmt::print("{}", asked.json ? json.dump(2) + "\n" : text);
+  return absl::OkStatus();
+}
+
+absl::Status ExportModel(const ModelFlags& flags, const ExportFlags& asked) {
+  const absl::StatusOr<std::unique_ptr<KeptModel>> model = Open(flags);
+  if (!model.ok()) return model.status();
+  const ExportOptions options{.purpose = asked.as_of_test ? Entities::For::kTest : Entities::For::kNow};
+  if (absl::Status status = Export(**model, asked.out, options); !status.ok()) return status;
+  fmt::print("{}/manifest.json says what is there.\n", asked.out);
+  return absl::OkStatus();
+}
+
+absl::Status Keygen(const std::string& folder) {
+  if (absl::Status status = GenerateKeys(folder); !status.ok()) return status;
+  fmt::print(
+      "Keys are in {}. Every machine needs cluster.public and its role's pair; scheduler and servers all public files and "
+      "cluster.secret.\n",
+      folder);
+  return absl::OkStatus();
+}
+
+void AddModelFlags(CLI::App* command, ModelFlags& flags) {
+  command->add_option("--model", flags.model, "A kept model (runs/NAME/models/TRIAL), or a run that has kept one")->required();
+  command->add_option("--data", flags.data, "The data file, if it is no longer where it was during training");
+  command->add_option("--device", flags.device, "cpu, cuda or auto (default: cpu)");
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("marquee: what needs no cluster", "marquee");
+  app.set_version_flag("--version", fmt::format("marquee {}", Version()));
+  app.require_subcommand(1);
+
+  ModelFlags model;
+  RecommendFlags recommend_flags;
+  CLI::App* const recommend = app.add_subcommand("recommend", "Movies for a user, from a model that a sweep has kept");
+  AddModelFlags(recommend, model);
+  recommend->add_option("--user", recommend_flags.users, "The user's key in the data, such as 42; may be given several times")
+      ->required();
+  recommend->add_option("--top", recommend_flags.options.count, "How many movies (default: 10)")->check(CLI::PositiveNumber);
+  recommend->add_flag("--unseen", recommend_flags.options.unseen, "Leave out the movies that the user has rated");
+  recommend->add_flag("--approximate", recommend_flags.approximate,
+                      "Search an approximate index, and say how much of the exact one's answers it finds");
+  recommend->add_flag("--json", recommend_flags.json, "Print JSON");
+
+  ExportFlags export_flags;
+  CLI::App* const exporting = app.add_subcommand("export", "A kept model as .npy arrays, TorchScript and a manifest");
+  AddModelFlags(exporting, model);
+  exporting->add_option("--out", export_flags.out, "Folder to write to")->required();
+  exporting->add_flag("--as-of-test", export_flags.as_of_test,
+                      "Make users' vectors of what was known when the test part was read, instead of all ratings");
+
+  std::string folder;
+  CLI::App* const keygen = app.add_subcommand("keygen", "Make the key files of a cluster with `security: curve`");
+  keygen->add_option("--out", folder, "Folder to write them to")->required();
+  CLI::App* const metrics = app.add_subcommand("metrics", "Print docs/metrics.md: every metric that processes serve");
+
+  CLI11_PARSE(app, argc, argv);
+  absl::Status status;
+  if (recommend->parsed()) status = Recommend(model, recommend_flags);
+  if (exporting->parsed()) status = ExportModel(model, export_flags);
+  if (keygen->parsed()) status = Keygen(folder);
+  if (metrics->parsed()) fmt::print("{}", MetricsPage());
+  return status.ok() ? 0 : Fail("marquee", status);
+}
+
+}  // namespace
+}  // namespace marquee
+
+int main(int argc, char** argv) {
+  marquee::StartLog("marquee");
+  return marquee::Main(argc, argv);
+}

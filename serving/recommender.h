@@ -1,0 +1,103 @@
+#ifndef MARQUEE_SERVING_RECOMMENDER_H_
+#define MARQUEE_SERVING_RECOMMENDER_H_
+
+// Movies for a user, from a kept model: what the model ranks first, the rating that it predicts, and what of the user's own
+// movies speaks for each.
+//
+// A model with vectors of users and movies (two_tower, sequence, joint) finds movies through an index of them; any other is
+// asked for every movie. All of the user's ratings are known, those of the test part too. Not thread-safe.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "serving/kept_model.h"
+#include "serving/movie_index.h"
+#include "worker/models/history.h"
+#include "worker/models/inference.h"
+
+namespace marquee {
+
+// A movie that the user has rated.
+struct Reason {
+  uint32_t movie = 0;
+  float rating = 0;
+  float share = 0;  // of the score; or, where the model is not made of histories, how like the two movies' vectors are: -1 to 1
+};
+
+struct Recommendation {
+  uint32_t movie = 0;
+  bool seen = false;            // the user has rated it
+  std::optional<float> score;   // by which movies are ranked, where that is not the prediction
+  std::optional<float> rating;  // predicted, 1 to 5
+  std::optional<float> liked;   // predicted probability
+  std::vector<Reason> reasons;  // the strongest first
+};
+
+struct RecommendOptions {
+  size_t count = 10;
+  bool unseen = false;  // leave out what the user has rated
+  size_t reasons = 3;   // at most so many
+};
+
+class Recommender {
+ public:
+  enum class Index { kExact, kApproximate };
+  // How many vectors are compared, and how: from what stands behind Reason::share.
+  enum class ReasonKind { kNone, kHistory, kLikeness };
+
+  // `model` must outlive the recommender. FailedPrecondition for a model that neither ranks nor predicts, and for an
+  // approximate index where there are no vectors.
+  static absl::StatusOr<std::unique_ptr<Recommender>> Make(KeptModel& model, Index index = Index::kExact);
+
+  // NotFound for a user who is not in the data, naming the column.
+  absl::StatusOr<uint32_t> FindUser(const std::string& id) const;
+
+  std::vector<Recommendation> Recommend(uint32_t user, const RecommendOptions& options);
+  ReasonKind reason_kind() const { return reason_kind_; }
+
+  // A movie's words: empty or its key where the data has none.
+  std::string TitleOf(uint32_t movie) const;
+  std::vector<std::string> GenresOf(uint32_t movie) const;
+  std::string KeyOf(uint32_t movie) const;
+
+  // The share of the first `count` movies of the first `users` users that the index in use finds. Needs vectors.
+  double IndexRecall(size_t users, size_t count);
+
+  // What the user has rated: how many movies, and the best liked, the latest in the data file first among equals.
+  std::string UserKeyOf(uint32_t user) const;
+  size_t RatedBy(uint32_t user) const { return known_.size(user); }
+  std::vector<Reason> BestLiked(uint32_t user, size_t count) const;
+
+ private:
+  explicit Recommender(KeptModel& model);
+
+  void UseVectors(Index index);
+  void UseMovieFactors();
+  std::vector<MovieScore> RankByVectors(uint32_t user, const RecommendOptions& options);
+  std::vector<MovieScore> RankByPredictions(uint32_t user, const RecommendOptions& options);
+  std::vector<float> Predictions(uint32_t user, absl::Span<const uint32_t> movies);
+  void AddPrediction(float prediction, Recommendation& to) const;
+  void AddReasons(uint32_t user, size_t count, std::vector<Recommendation>& to);
+  std::vector<Reason> ByLikeness(uint32_t user, uint32_t movie) const;
+  bool Seen(uint32_t user, uint32_t movie) const;
+
+  KeptModel& model_;
+  RetrievalInference* retrieval_;
+  RatingInference* rating_;
+  const History known_;         // everything that the split's parts have
+  std::vector<float> vectors_;  // of movies, for the index and for likeness
+  size_t width_ = 0;
+  std::vector<float> seen_bias_;
+  std::unique_ptr<MovieIndex> exact_;
+  std::unique_ptr<MovieIndex> approximate_;  // where it is used
+  ReasonKind reason_kind_ = ReasonKind::kNone;
+};
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SERVING_RECOMMENDER_H_
