@@ -174,7 +174,8 @@ FeatureConfig ReadFeature(ConfigSection section, const ModelConfig& model) {
   return feature;
 }
 
-void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_dim) {
+// A tower with a `sum` and no layers adds its embeddings up; others put them side by side.
+void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_dim, bool sum) {
   if (tower.features.empty()) return section.Fail("must have at least one feature in 'features'");
   std::set<std::string> names;
   std::set<int> dims;
@@ -184,20 +185,19 @@ void CheckFeatures(ConfigSection& section, const TowerConfig& tower, int model_d
     }
     dims.insert(feature.dim == 0 ? model_dim : feature.dim);
   }
-  if (!tower.layers.empty()) return;
-  if (dims.size() > 1) {
+  if (sum && tower.layers.empty() && dims.size() > 1) {
     section.Refuse("features", "must all have the same dim in a tower without layers, whose output is their sum");
   }
 }
 
 // After the model's dim and optimizer, which features may leave out.
-void ReadTower(ConfigSection section, const ModelConfig& model, TowerConfig* tower) {
+void ReadTower(ConfigSection section, const ModelConfig& model, TowerConfig* tower, bool sum = true) {
   section.Require("features", "a list of columns of the data file");
   for (ConfigSection& feature : section.Sections("features", "name")) tower->features.push_back(ReadFeature(feature, model));
   section.ReadList("layers", &tower->layers, 1, kMaxWidth, kMaxLayers);
   section.Read("dropout", &tower->dropout, 0.0, 1.0, Ends::kBelowMax);
   section.Read("normalize", &tower->normalize);
-  CheckFeatures(section, *tower, model.dim);
+  CheckFeatures(section, *tower, model.dim, sum);
   section.Finish();
 }
 
@@ -249,6 +249,7 @@ void ReadTwoTower(ConfigSection& section, ModelConfig* model) {
   ReadQueryAndCandidate(section, model);
   ConfigSection loss = section.Section("loss");
   ReadCandidateBiases(section, model->query, &model->bias, &model->seen_bias);
+  section.Read("ensemble", &model->ensemble, 1, kMaxEnsemble);
   ReadMaskedLoss(loss, model);
   ReadTwoTowerLoss(loss, &model->loss);
   const int query = OutputWidth(model->query, model->dim);
@@ -307,7 +308,7 @@ void ReadCross(ConfigSection section, CrossConfig* cross) {
 
 // The terms of the score of one (user, item) example.
 void ReadScore(ConfigSection& section, ModelConfig* model) {
-  if (section.Has("tower")) ReadTower(section.Section("tower"), *model, &model->tower);
+  if (section.Has("tower")) ReadTower(section.Section("tower"), *model, &model->tower, /*sum=*/false);
   if (section.Has("dot")) ReadDot(section.Section("dot"), *model, &model->dot.emplace());
   section.Read("bias", &model->bias);
   section.Read("ensemble", &model->ensemble, 1, kMaxEnsemble);
@@ -494,7 +495,8 @@ std::string HeadsYaml(const ModelConfig& model) {
 }
 
 std::string TwoTowerYaml(const ModelConfig& model) {
-  return fmt::format("  bias: {}\n  seen_bias: {}\n  loss: {}\n", model.bias, model.seen_bias, ToYaml(model.loss));
+  return fmt::format("  bias: {}\n  seen_bias: {}\n  ensemble: {}\n  loss: {}\n", model.bias, model.seen_bias, model.ensemble,
+                     ToYaml(model.loss));
 }
 
 std::string SequenceYaml(const ModelConfig& model) {

@@ -174,7 +174,7 @@ TEST(TrialConfigTest, RefusesWhatIsWrongWithLineAndKey) {
            Case{"name: retrieval-1", "name: a/b", "letters, digits"},
            Case{"seed: 7", "seed: -7", "key 'seed'"},
            Case{"test: 0.3", "test: 1.0", "data.test"},
-           Case{"epochs: 5", "ensemble: 2", "key 'model.ensemble': unknown"},
+           Case{"epochs: 5", "list_size: 2", "key 'model.list_size': unknown"},
        }) {
     EXPECT_THAT(ErrorOf(Replaced(kTwoTower, wrong.from, wrong.to)), HasSubstr(wrong.error)) << wrong.to;
   }
@@ -209,6 +209,16 @@ TEST(TrialConfigTest, ReadsTheTermsOfAScore) {
   ASSERT_TRUE(listwise.ok()) << listwise.status();
   EXPECT_EQ(listwise->model.loss.kind, LossConfig::Kind::kListSoftmax);
   EXPECT_EQ(listwise->model.list_size, 50);
+}
+
+// Embeddings are put side by side, and not added, so they need not be alike.
+TEST(TrialConfigTest, CrossLayersTakeDimsOfAllSizesWithoutDeepLayers) {
+  std::string text = kDcn;
+  const std::string_view tower = "[user_id, movie_id], layers: [32]";
+  text.replace(text.find(tower), tower.size(), "[{name: user_id, dim: 4}, {name: movie_id, dim: 7}]");
+  const absl::StatusOr<TrialConfig> dcn = ParseTrialConfig(text);
+  ASSERT_TRUE(dcn.ok()) << dcn.status();
+  EXPECT_TRUE(dcn->model.tower.layers.empty());
 }
 
 TEST(TrialConfigTest, ReadsTheHeadsOfAJointModel) {
