@@ -112,7 +112,7 @@ class KeptModelTest(unittest.TestCase):
         self.assertEqual(manifest["trial"], best["name"])
         self.assertEqual(manifest["metrics"]["test"], best["metrics"]["test"])
         self.assertEqual(manifest["split"]["checksum"], board["dataset"]["split_checksum"])
-        self.assertEqual(manifest["data"]["file"], pathlib.Path(cluster.data).name)
+        self.assertEqual(manifest["data"]["file"], str(pathlib.Path(cluster.data).absolute()))
         self.assertIn(f"dim: {best['params']['dim']}", manifest["configuration"])
         names = [table["name"] for table in manifest["tables"]]
         self.assertEqual(sorted(names), ["candidate_movie_id", "query_user_id"])
