@@ -16,8 +16,6 @@ using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 constexpr size_t kNeighbours = 32;       // of each movie in the graph
 constexpr size_t kBuildingEffort = 400;  // movies looked at for each that is added
 
-bool Better(const MovieScore& a, const MovieScore& b) { return a.score != b.score ? a.score > b.score : a.movie < b.movie; }
-
 class ExactIndex : public MovieIndex {
  public:
   ExactIndex(std::vector<float> vectors, size_t width)
@@ -29,7 +27,7 @@ class ExactIndex : public MovieIndex {
     std::vector<MovieScore> found(scores.size());
     for (uint32_t i = 0; i < found.size(); ++i) found[i] = {i, scores[i]};
     count = std::min(count, found.size());
-    std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(count), found.end(), Better);
+    std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(count), found.end(), RanksBefore);
     found.resize(count);
     return found;
   }
@@ -67,7 +65,7 @@ class ApproximateIndex : public MovieIndex {
     for (; !nearest.empty(); nearest.pop()) {
       found.push_back({static_cast<uint32_t>(nearest.top().second), 1.0F - nearest.top().first});
     }
-    std::sort(found.begin(), found.end(), Better);
+    std::sort(found.begin(), found.end(), RanksBefore);
     return found;
   }
 

@@ -20,6 +20,11 @@ struct MovieScore {
   float score = 0;
 };
 
+// The better one first; of equal ones, the first.
+inline bool RanksBefore(const MovieScore& a, const MovieScore& b) {
+  return a.score != b.score ? a.score > b.score : a.movie < b.movie;
+}
+
 class MovieIndex {
  public:
   virtual ~MovieIndex() = default;

@@ -27,10 +27,8 @@ std::vector<uint32_t> Movies(const KeptModel& model) {
   return movies;
 }
 
-bool Better(const MovieScore& a, const MovieScore& b) { return a.score != b.score ? a.score > b.score : a.movie < b.movie; }
-
 void KeepBest(size_t count, std::vector<MovieScore>& movies) {
-  std::sort(movies.begin(), movies.end(), Better);
+  std::sort(movies.begin(), movies.end(), RanksBefore);
   if (movies.size() > count) movies.resize(count);
 }
 

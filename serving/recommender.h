@@ -47,7 +47,7 @@ struct RecommendOptions {
 class Recommender {
  public:
   enum class Index { kExact, kApproximate };
-  // How many vectors are compared, and how: from what stands behind Reason::share.
+  // What Reason::share is a share of.
   enum class ReasonKind { kNone, kHistory, kLikeness };
 
   // `model` must outlive the recommender. FailedPrecondition for a model that neither ranks nor predicts, and for an
@@ -60,7 +60,7 @@ class Recommender {
   std::vector<Recommendation> Recommend(uint32_t user, const RecommendOptions& options);
   ReasonKind reason_kind() const { return reason_kind_; }
 
-  // A movie's words: empty or its key where the data has none.
+  // Of a movie. Without a column movie_title, its title is its key; without movie_genres, it has none.
   std::string TitleOf(uint32_t movie) const;
   std::vector<std::string> GenresOf(uint32_t movie) const;
   std::string KeyOf(uint32_t movie) const;
