@@ -161,14 +161,18 @@ TEST(SequenceModel, EvaluationDoesNotDependOnChunks) {
 TEST(SequenceModel, LearnsTastes) {
   TrialConfig config = Sequence();
   config.model.dim = 16;
-  config.model.optimizer.learning_rate = 0.05;
-  config.model.epochs = 12;
+  // So slowly that it does not learn the training part by heart: then all that is left in the test part is chance.
+  config.model.optimizer.learning_rate = 0.01;
+  config.model.dense_optimizer.learning_rate = 0.003;
+  config.model.epochs = 10;
   Trained trained = Train(config, Small());
   EXPECT_LT(trained.losses.back(), 0.97 * trained.losses.front());
   const auto baselines = Baselines(*Small().data, Small().split);
   ASSERT_TRUE(baselines.ok());
   const auto metrics = Evaluated(trained, Small().split.test, true);
-  EXPECT_GT(metrics.at("top_5_unseen"), BaselineNamed(*baselines, "popularity").metrics.at("top_5_unseen"));
+  for (const char* metric : {"top_10_unseen", "top_50_unseen"}) {
+    EXPECT_GT(metrics.at(metric), BaselineNamed(*baselines, "popularity").metrics.at(metric)) << metric;
+  }
 }
 
 }  // namespace
