@@ -12,9 +12,10 @@ find_package(prometheus-cpp REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 find_package(SQLite3 REQUIRED)
+# Not by pkg_check_modules: libzmq's flags have an -isystem, which CMake 3.25 puts elsewhere when it configures again, and all compiles anew.
+find_package(cppzmq REQUIRED)
 
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(zmq REQUIRED IMPORTED_TARGET libzmq)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
