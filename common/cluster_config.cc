@@ -183,6 +183,7 @@ void ReadPartitions(ConfigSection& cluster, ClusterConfig* config) {
 void ReadTimes(ConfigSection& cluster, ClusterConfig* config) {
   cluster.ReadSeconds("heartbeat_seconds", &config->heartbeat, absl::Milliseconds(50), absl::Minutes(1));
   cluster.ReadSeconds("lease_seconds", &config->lease, absl::Milliseconds(150), absl::Hours(1));
+  cluster.ReadSeconds("longest_step_seconds", &config->longest_step, absl::Seconds(1), absl::Hours(24));
   if (config->lease < 3 * config->heartbeat) {
     cluster.Fail(fmt::format("lease_seconds is {} and heartbeat_seconds {}; a lease must last at least 3 heartbeats",
                              absl::ToDoubleSeconds(config->lease), absl::ToDoubleSeconds(config->heartbeat)));

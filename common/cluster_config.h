@@ -14,6 +14,7 @@
 //       workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
 //       heartbeat_seconds: 1
 //       lease_seconds: 10
+//       longest_step_seconds: 600
 //       max_message_mib: 64
 //       max_queued_mib: 64
 //     data: {file: ml-1m.mq}                # relative to the cluster file
@@ -65,6 +66,7 @@ struct ClusterConfig {
   std::vector<WorkerPlace> workers;
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(10);
+  absl::Duration longest_step = absl::Minutes(10);  // a worker that computes for longer without a pause counts as hung
   size_t max_message_bytes = 64U << 20U;
   size_t max_queued_bytes = 64U << 20U;
   std::string data_file;  // absolute; empty if the file names none

@@ -62,7 +62,7 @@ absl::Status TrialRunner::RunTrial(const TrialAssignment& assignment) {
 
 absl::StatusOr<const Split*> TrialRunner::SplitFor(const SplitConfig& config) {
   if (split_ == nullptr || !(config == split_config_)) {
-    absl::StatusOr<Split> split = MakeSplit(context_.data, config);
+    absl::StatusOr<Split> split = context_.keep_alive.During([&] { return MakeSplit(context_.data, config); });
     if (!split.ok()) return split.status();
     split_ = std::make_unique<Split>(*std::move(split));
     split_config_ = config;

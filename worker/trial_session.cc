@@ -68,10 +68,7 @@ absl::Status TrialSession::WaitUntil(Condition condition) {
 }
 
 absl::Status TrialSession::Run() {
-  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, context_.data, split_, context_.device);
-  if (!model.ok()) return model.status();
-  model_ = *std::move(model);
-  order_.emplace(context_.data, split_, config_.seed, model_->users_together());
+  if (absl::Status status = context_.keep_alive.During([&] { return PrepareModel(); }); !status.ok()) return status;
   driver_.client().StartSession(assignment_.session);
   if (absl::Status status = CreateTables(); !status.ok()) return status;
 
@@ -89,6 +86,14 @@ absl::Status TrialSession::Run() {
     }
     if (!status.ok()) return status;
   }
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::PrepareModel() {
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config_, context_.data, split_, context_.device);
+  if (!model.ok()) return model.status();
+  model_ = *std::move(model);
+  order_.emplace(context_.data, split_, config_.seed, model_->users_together());
   return absl::OkStatus();
 }
 
@@ -152,8 +157,8 @@ absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanSte
   // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead
   // worker goes on with the same batches.
   const uint64_t end = std::min(chunk.end, (chunk.next / batch + 1) * batch);
-  const std::vector<uint32_t> examples = order_->Range(chunk.epoch, chunk.next, end);
-  absl::StatusOr<std::unique_ptr<Step>> step = model_->Plan(examples, chunk.epoch, chunk.next / batch);
+  absl::StatusOr<std::unique_ptr<Step>> step = context_.keep_alive.During(
+      [&] { return model_->Plan(order_->Range(chunk.epoch, chunk.next, end), chunk.epoch, chunk.next / batch); });
   if (!step.ok()) return step.status();
   auto planned = std::make_unique<PlannedStep>();
   planned->step = *std::move(step);
@@ -244,7 +249,7 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
   Step& step = *planned.step;
   context_.metrics.StepBegins(config_.consistency, planned.clock, planned.slowest_at_pull);
   const absl::Time compute_start = Driver::now();
-  const absl::StatusOr<double> loss_sum = model_->Compute(step);
+  const absl::StatusOr<double> loss_sum = context_.keep_alive.During([&] { return model_->Compute(step); });
   if (!loss_sum.ok()) return loss_sum.status();
   planned.seconds.compute = SecondsSince(compute_start);
 
@@ -316,7 +321,8 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
     absl::StatusOr<std::unique_ptr<Step>> shared = model_->PlanEvaluation();
     if (!shared.ok()) return shared.status();
     if (absl::Status status = PullNow(**shared); !status.ok() || Over()) return status;
-    if (absl::Status status = model_->BeginEvaluation(**shared, chunk.test); !status.ok()) return status;
+    const absl::Status begun = context_.keep_alive.During([&] { return model_->BeginEvaluation(**shared, chunk.test); });
+    if (!begun.ok()) return begun;
     evaluation_ = chunk.evaluation;
   }
   const std::vector<uint32_t>& part = chunk.test ? split_.test : split_.validation;
@@ -327,7 +333,7 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
   absl::StatusOr<std::unique_ptr<Step>> step = model_->PlanEvaluationChunk(examples);
   if (!step.ok()) return step.status();
   if (absl::Status status = PullNow(**step); !status.ok() || Over()) return status;
-  absl::StatusOr<MetricSums> sums = model_->Evaluate(**step);
+  absl::StatusOr<MetricSums> sums = context_.keep_alive.During([&] { return model_->Evaluate(**step); });
   if (!sums.ok()) return sums.status();
 
   EvaluationReport report{.evaluation = chunk.evaluation, .chunk = chunk.chunk, .examples = examples.size(), .sums = {}};

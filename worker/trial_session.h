@@ -10,7 +10,7 @@
 // step uses is fresh enough by construction; in synchronous mode a rank also pushes only after all ranks have pulled and all
 // lower ones have pushed.
 //
-// Uses one thread, the caller's. The driver is pumped between the parts of a step: heartbeats go out about once a step.
+// Uses one thread, the caller's. The driver is pumped between the parts of a step, and by KeepAlive during long ones.
 
 #include <atomic>
 #include <cstdint>
@@ -26,6 +26,7 @@
 #include "dataset/dataset.h"
 #include "dataset/split.h"
 #include "worker/client/driver.h"
+#include "worker/client/keep_alive.h"
 #include "worker/models/model.h"
 #include "worker/models/training_order.h"
 #include "worker/progress.h"
@@ -36,6 +37,7 @@ namespace marquee {
 // What a worker process has for all its sessions. Everything referred to must outlive them.
 struct WorkerContext {
   Driver& driver;
+  KeepAlive& keep_alive;
   const Dataset& data;
   WorkerMetrics& metrics;
   std::string device = "auto";
@@ -64,6 +66,7 @@ class TrialSession {
   template <typename Condition>
   absl::Status WaitUntil(Condition condition);
 
+  absl::Status PrepareModel();
   absl::Status CreateTables();
   absl::StatusOr<std::optional<WorkItem>> NextWork();
 

@@ -14,6 +14,7 @@
 #include "common/version.h"
 #include "dataset/dataset.h"
 #include "worker/client/driver.h"
+#include "worker/client/keep_alive.h"
 #include "worker/compute_device.h"
 #include "worker/trial_runner.h"
 #include "worker/worker_metrics.h"
@@ -78,8 +79,10 @@ absl::Status RunWorker(const Flags& flags) {
                              .metrics_endpoint = *metrics_endpoint,
                              .data_checksum = (*data)->checksum()},
                 scheduler);
+  KeepAlive keep_alive(driver, config->longest_step);
   WorkerMetrics worker_metrics(metrics, **transport);
   WorkerContext context{.driver = driver,
+                        .keep_alive = keep_alive,
                         .data = **data,
                         .metrics = worker_metrics,
                         .device = place->device,

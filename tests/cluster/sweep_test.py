@@ -4,7 +4,7 @@ import os
 import signal
 import unittest
 
-from cluster import RANKING, TWO_TOWER, Cluster, models, training, wait_for
+from cluster import CLUSTER, RANKING, TWO_TOWER, Cluster, models, training, wait_for
 
 SHORT = models(1, TWO_TOWER, RANKING) + "sweep: {method: grid, models: [two_tower, ranking]}\n"
 
@@ -56,6 +56,27 @@ class SweepTest(unittest.TestCase):
             os.kill(next(iter(cluster.children("worker"))), signal.SIGKILL)
             self.assertEqual(cluster.wait(), 0)
             self.check_finished(cluster.leaderboard(), 1, 8)
+
+    def test_step_longer_than_the_lease(self):
+        # Of one batch and wide layers: several seconds on one core.
+        wide = RANKING.replace("[32]", "[2048, 1024, 1024]").replace("512", "32768")
+        short_lease = CLUSTER.format(launcher="local", port=0, servers=1, shards=1, workers=1)
+        short_lease = short_lease.replace("lease_seconds: 5", "lease_seconds: 1").replace("0.5", "0.2")
+        with Cluster(models(1, wide) + "sweep: {method: grid, models: [ranking]}\n", cluster_text=short_lease) as cluster:
+            cluster.start()
+            lost, longest = [], []
+
+            def ended():
+                lost.append(cluster.metric("scheduler", "marquee_members_lost_total"))
+                longest.append(cluster.metric("w0", "marquee_step_seconds_sum"))
+                cluster.children()
+                return not cluster.running()
+
+            wait_for(ended, "the sweep ends")
+            self.assertEqual(cluster.process.returncode, 0)
+            self.check_finished(cluster.leaderboard(), 1, 1)
+            self.assertEqual({value for value in lost if value is not None}, {0.0})
+            self.assertGreater(max(value for value in longest if value is not None), 1)
 
     def test_lost_server_restarts_the_trial(self):
         with Cluster(long_trial(1)) as cluster:

@@ -64,6 +64,7 @@ cluster:
     - {name: c, host: 10.0.0.3, threads: 2, device: cuda, metrics_port: 9720}
   heartbeat_seconds: 0.5
   lease_seconds: 5
+  longest_step_seconds: 90
   max_message_mib: 32
   max_queued_mib: 128
 data: data.mq
@@ -75,6 +76,7 @@ data: data.mq
   EXPECT_EQ(config->server("a")->metrics_port, 9710);
   EXPECT_EQ(config->worker("c")->device, "cuda");
   EXPECT_EQ(config->heartbeat, absl::Milliseconds(500));
+  EXPECT_EQ(config->longest_step, absl::Seconds(90));
   EXPECT_EQ(config->max_message_bytes, 32U << 20U);
   EXPECT_EQ(config->data_file, (folder_ / "data.mq").string());
 }
@@ -102,6 +104,7 @@ TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
            Case{"partitions: 4", "4 partitions for 6 shards"},
            Case{"lease_seconds: 2", "at least 3 heartbeats"},
            Case{"lease_second: 20", "did you mean 'lease_seconds'"},
+           Case{"longest_step_seconds: 0", "cluster.longest_step_seconds"},
            Case{"launcher: magic", "'local' or 'external'"},
            Case{"launcher: external", "scheduler.port must be given"},
            Case{"keys: folder", "security 'curve' only"},
