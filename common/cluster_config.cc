@@ -190,6 +190,15 @@ void ReadTimes(ConfigSection& cluster, ClusterConfig* config) {
   }
 }
 
+void ReadReplication(ConfigSection& cluster, ClusterConfig* config) {
+  cluster.Read("replication", &config->replication, 1, 2);
+  cluster.ReadSeconds("primary_lease_seconds", &config->primary_lease, absl::Milliseconds(100), absl::Minutes(1));
+  if (config->replication > 1 && config->servers.size() < 2) {
+    cluster.Fail(fmt::format("replication is {} and there is 1 server; the copies of a row are on different servers",
+                             config->replication));
+  }
+}
+
 void ReadLimits(ConfigSection& cluster, ClusterConfig* config) {
   size_t message_mib = config->max_message_bytes / kMib;
   size_t queued_mib = config->max_queued_bytes / kMib;
@@ -215,6 +224,7 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
   ReadSecurity(cluster, folder, config);
   ReadPartitions(cluster, config);
   ReadTimes(cluster, config);
+  ReadReplication(cluster, config);
   ReadLimits(cluster, config);
   if (config->launcher == Launcher::kExternal && config->scheduler.port == 0) {
     cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");

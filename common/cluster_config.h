@@ -15,6 +15,8 @@
 //       heartbeat_seconds: 1
 //       lease_seconds: 10
 //       longest_step_seconds: 600
+//       replication: 1                      # 2: each row is on two servers, and the loss of one loses nothing
+//       primary_lease_seconds: 2            # with replication 2: how long a server answers without hearing from the other copy
 //       max_message_mib: 64
 //       max_queued_mib: 64
 //     data: {file: ml-1m.mq}                # relative to the cluster file
@@ -67,6 +69,8 @@ struct ClusterConfig {
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(10);
   absl::Duration longest_step = absl::Minutes(10);  // a worker that computes for longer without a pause counts as hung
+  int replication = 1;
+  absl::Duration primary_lease = absl::Seconds(2);
   size_t max_message_bytes = 64U << 20U;
   size_t max_queued_bytes = 64U << 20U;
   std::string data_file;  // absolute; empty if the file names none

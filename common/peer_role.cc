@@ -55,7 +55,10 @@ bool MayAsk(PeerRole role, wire::Envelope::Reader envelope) {
     case Body::CREATE_TABLES:
     case Body::DROP_TABLES:
     case Body::LOAD_ROWS:
+    case Body::GET_FILLS:
       return role == PeerRole::kScheduler;
+    case Body::FORWARD:
+      return role == PeerRole::kServer;
     case Body::DESCRIBE_TABLES:
     case Body::GET_STATISTICS:
     case Body::SCAN_TABLE:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -23,6 +24,29 @@ absl::Status View::Validate() const {
   if (changed.size() != primaries.size()) {
     return absl::InvalidArgumentError(
         fmt::format("view.changed: {} entries for {} partitions", changed.size(), primaries.size()));
+  }
+  for (const auto& [name, list] : {std::pair("backups", &backups), std::pair("fills", &fills)}) {
+    if (list->size() != primaries.size()) {
+      return absl::InvalidArgumentError(
+          fmt::format("view.{}: {} entries for {} partitions", name, list->size(), primaries.size()));
+    }
+    for (const ShardIndex shard : *list) {
+      if (shard == kNoShard || shard < shards.size()) continue;
+      return absl::InvalidArgumentError(fmt::format("view.{}: shard {} of {}", name, shard, shards.size()));
+    }
+  }
+  if (processes.size() != shards.size()) {
+    return absl::InvalidArgumentError(fmt::format("view.processes: {} entries for {} shards", processes.size(), shards.size()));
+  }
+  if (fresh.size() != primaries.size()) {
+    return absl::InvalidArgumentError(fmt::format("view.fresh: {} entries for {} partitions", fresh.size(), primaries.size()));
+  }
+  for (size_t p = 0; p < primaries.size(); ++p) {
+    if (backups[p] != primaries[p] && fills[p] != primaries[p] && (backups[p] == kNoShard || fills[p] == kNoShard)) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("view: partition {}: primary {}, backup {}, fill {}; no two may be one, and a "
+                    "partition with a backup has no copy being filled",
+                    p, primaries[p], backups[p], fills[p]));
   }
   absl::flat_hash_set<std::string> seen;
   for (const std::string& shard : shards) {
@@ -48,6 +72,10 @@ absl::StatusOr<View> View::FromWire(wire::View::Reader reader) {
   for (const auto shard : reader.getShards()) view.shards.emplace_back(shard.cStr(), shard.size());
   for (const auto primary : reader.getPrimaries()) view.primaries.push_back(primary);
   for (const auto changed : reader.getChanged()) view.changed.push_back(changed);
+  for (const auto backup : reader.getBackups()) view.backups.push_back(backup);
+  for (const auto fill : reader.getFills()) view.fills.push_back(fill);
+  for (const auto fresh : reader.getFresh()) view.fresh.push_back(fresh);
+  for (const auto process : reader.getProcesses()) view.processes.push_back(process);
   if (absl::Status status = view.Validate(); !status.ok()) return status;
   return view;
 }
@@ -61,15 +89,49 @@ void View::ToWire(wire::View::Builder builder) const {
   for (uint32_t i = 0; i < partitions(); ++i) primary_list.set(i, primaries[i]);
   auto changed_list = builder.initChanged(static_cast<uint32_t>(changed.size()));
   for (uint32_t i = 0; i < changed.size(); ++i) changed_list.set(i, changed[i]);
+  auto backup_list = builder.initBackups(static_cast<uint32_t>(backups.size()));
+  for (uint32_t i = 0; i < backups.size(); ++i) backup_list.set(i, backups[i]);
+  auto fill_list = builder.initFills(static_cast<uint32_t>(fills.size()));
+  for (uint32_t i = 0; i < fills.size(); ++i) fill_list.set(i, fills[i]);
+  auto fresh_list = builder.initFresh(static_cast<uint32_t>(fresh.size()));
+  for (uint32_t i = 0; i < fresh.size(); ++i) fresh_list.set(i, fresh[i]);
+  auto process_list = builder.initProcesses(static_cast<uint32_t>(processes.size()));
+  for (uint32_t i = 0; i < processes.size(); ++i) process_list.set(i, processes[i]);
 }
 
-View MakeEvenView(uint64_t number, uint64_t cluster_id, std::vector<std::string> shards, uint32_t partitions) {
+ShardIndex NextServersShard(ShardIndex primary, const std::vector<uint32_t>& server_of, const std::vector<bool>& alive) {
+  const auto place_of = [&](ShardIndex shard) {
+    return std::count(server_of.begin(), server_of.begin() + shard, server_of[shard]);
+  };
+  const uint32_t servers = 1 + *std::max_element(server_of.begin(), server_of.end());
+  for (uint32_t step = 1; step < servers; ++step) {
+    const uint32_t server = (server_of[primary] + step) % servers;
+    std::vector<ShardIndex> there;
+    for (ShardIndex shard = 0; shard < server_of.size(); ++shard) {
+      if (server_of[shard] == server && alive[shard]) there.push_back(shard);
+    }
+    if (!there.empty()) return there[static_cast<size_t>(place_of(primary)) % there.size()];
+  }
+  return kNoShard;
+}
+
+View MakeEvenView(uint64_t number, uint64_t cluster_id, std::vector<std::string> shards, uint32_t partitions,
+                  std::vector<uint64_t> processes, const std::vector<uint32_t>& server_of, int replication) {
   View view;
   view.number = number;
   view.cluster_id = cluster_id;
   view.shards = std::move(shards);
+  view.processes = std::move(processes);
+  view.processes.resize(view.shards.size(), 0);
   view.changed.assign(partitions, number);
-  for (uint32_t i = 0; i < partitions; ++i) view.primaries.push_back(i % static_cast<uint32_t>(view.shards.size()));
+  view.backups.assign(partitions, kNoShard);
+  view.fills.assign(partitions, kNoShard);
+  view.fresh.assign(partitions, number);
+  const std::vector<bool> alive(view.shards.size(), true);
+  for (uint32_t i = 0; i < partitions; ++i) {
+    view.primaries.push_back(i % static_cast<uint32_t>(view.shards.size()));
+    if (replication > 1) view.backups[i] = NextServersShard(view.primaries[i], server_of, alive);
+  }
   return view;
 }
 

@@ -16,6 +16,9 @@ class PushWindow {
 
   enum class State { kNew, kApplied, kOutside };
 
+  PushWindow() = default;
+  PushWindow(uint64_t highest, uint64_t applied) : highest_(highest), applied_(applied) {}
+
   // `sequence` is at least 1.
   State Look(uint64_t sequence) const {
     if (sequence > highest_) return State::kNew;

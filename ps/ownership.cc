@@ -5,6 +5,35 @@
 #include <utility>
 
 namespace marquee {
+namespace {
+
+CopyRole RoleOf(const View& view, PartitionNumber partition, ShardIndex shard) {
+  if (view.primaries[partition] == shard) return CopyRole::kPrimary;
+  if (view.backups[partition] == shard) return CopyRole::kBackup;
+  return view.fills[partition] == shard ? CopyRole::kFilling : CopyRole::kNone;
+}
+
+}  // namespace
+
+// Whether the rows that are here are good for the role that the next view gives.
+bool Ownership::Keeps(const View& next, PartitionNumber partition, CopyRole role) const {
+  if (view_.number == 0 || next.fresh[partition] > view_.number) return false;
+  const CopyRole before = roles_[partition];
+  switch (role) {
+    case CopyRole::kNone:
+      return false;
+    case CopyRole::kPrimary:
+      // Only whole copies become backups, and only backups primaries, though this shard may have missed a view. A primary that
+      // was deposed in between missed what its successor has done.
+      return before == CopyRole::kBackup || before == CopyRole::kFilling ||
+             (before == CopyRole::kPrimary && next.changed[partition] <= view_.number);
+    case CopyRole::kBackup:
+      return before == CopyRole::kBackup || before == CopyRole::kFilling;
+    case CopyRole::kFilling:
+      return before == CopyRole::kFilling && next.changed[partition] <= view_.number;
+  }
+  return false;
+}
 
 MaybeRefusal Ownership::Install(View view, ShardIndex self, std::vector<PartitionNumber>* lost) {
   if (self >= view.shards.size()) {
@@ -29,13 +58,16 @@ MaybeRefusal Ownership::Install(View view, ShardIndex self, std::vector<Partitio
   }
 
   std::vector<uint64_t> oldest(view.partitions(), kNotOwned);
+  std::vector<CopyRole> roles(view.partitions(), CopyRole::kNone);
   for (PartitionNumber p = 0; p < view.partitions(); ++p) {
-    if (view.primaries[p] == self) oldest[p] = view.changed[p];
-    const bool owned = !oldest_view_.empty() && oldest_view_[p] != kNotOwned;
-    if (owned && (oldest[p] == kNotOwned || view.changed[p] > view_.number)) lost->push_back(p);
+    roles[p] = RoleOf(view, p, self);
+    if (roles[p] == CopyRole::kPrimary) oldest[p] = view.changed[p];
+    const bool had = !roles_.empty() && roles_[p] != CopyRole::kNone;
+    if (had && !Keeps(view, p, roles[p])) lost->push_back(p);
   }
   view_ = std::move(view);
   self_ = self;
+  roles_ = std::move(roles);
   oldest_view_ = std::move(oldest);
   return std::nullopt;
 }

@@ -37,8 +37,12 @@ absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono
 // The shards of one incarnation of this server, and its talk with the scheduler.
 class Server {
  public:
-  Server(const ServerPlace& place, TransportOptions options, Metrics& metrics)
-      : place_(place), options_(std::move(options)), metrics_(metrics), transport_metrics_(metrics) {}
+  Server(const ServerPlace& place, TransportOptions options, absl::Duration primary_lease, Metrics& metrics)
+      : place_(place),
+        options_(std::move(options)),
+        primary_lease_(primary_lease),
+        metrics_(metrics),
+        transport_metrics_(metrics) {}
 
   absl::Status Start(const std::string& metrics_endpoint, const std::string& scheduler);
   // Until the program is to stop or the sweep is over (OK), the scheduler refuses this server or is silent for too long, or is
@@ -53,6 +57,7 @@ class Server {
 
   const ServerPlace& place_;
   const TransportOptions options_;
+  const absl::Duration primary_lease_;
   Metrics& metrics_;
   TransportContext context_;
   std::vector<std::unique_ptr<ShardThread>> shards_;
@@ -63,7 +68,9 @@ class Server {
 };
 
 absl::Status Server::StartShards(const Identity& self) {
-  const ShardOptions shard_options{.max_reply_bytes = options_.max_message_bytes};
+  ShardOptions shard_options;
+  shard_options.max_reply_bytes = options_.max_message_bytes;
+  shard_options.replication.lease = primary_lease_;
   for (uint32_t i = 0; i < place_.shards; ++i) {
     const uint32_t port = place_.port == 0 ? 0 : place_.port + i;
     absl::StatusOr<std::unique_ptr<ShardThread>> shard = ShardThread::Start(
@@ -144,7 +151,7 @@ absl::Status RunProgram(const Flags& flags) {
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
 
   while (!StopRequested()) {
-    Server server(*place, *options, metrics);
+    Server server(*place, *options, config->primary_lease, metrics);
     if (absl::Status status = server.Start(*metrics_endpoint, scheduler); !status.ok()) return status;
     const absl::Status status = server.Run(absl::Seconds(flags.orphan_seconds));
     if (!status.ok() || !server.cluster_changed()) return status;

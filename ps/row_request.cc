@@ -25,8 +25,9 @@ bool AllFinite(const float* values, size_t count) {
 // The checks that requests with lists of rows share, section after section.
 class SectionChecker {
  public:
-  SectionChecker(const RequestContext& context, std::vector<uint32_t>* rows_of_partition)
-      : context_(context), rows_of_partition_(*rows_of_partition) {
+  // With `owned`, every row must be of a partition that is this shard's, by the message's view.
+  SectionChecker(const RequestContext& context, std::vector<uint32_t>* rows_of_partition, bool owned = true)
+      : context_(context), rows_of_partition_(*rows_of_partition), owned_(owned) {
     rows_of_partition_.assign(context.ownership.view().partitions(), 0);
   }
 
@@ -86,7 +87,7 @@ class SectionChecker {
       ++rows_of_partition_[partition];
       stale |= context_.message_view < oldest_view[partition];
     }
-    if (!stale) return std::nullopt;
+    if (!stale || !owned_) return std::nullopt;
     return Wrong(ErrorCode::STALE_VIEW, "ids",
                  fmt::format("view {} does not know who owns some of their partitions since; this shard has view {}",
                              context_.message_view, context_.ownership.view().number));
@@ -94,6 +95,7 @@ class SectionChecker {
 
   const RequestContext& context_;
   std::vector<uint32_t>& rows_of_partition_;
+  const bool owned_;
   std::string name_;
   uint64_t rows_ = 0;
 };
@@ -125,6 +127,29 @@ MaybeRefusal PullRequest::Check(wire::Pull::Reader pull, const RequestContext& c
   return std::nullopt;
 }
 
+MaybeRefusal NotHereYet(std::string_view field, TableNumber table, const TableSet& tables) {
+  if (tables.Find(table) != nullptr || tables.WasDropped(table)) return std::nullopt;
+  return Refusal{ErrorCode::NOT_YET, std::string(field), fmt::format("table {} is not here yet", table)};
+}
+
+MaybeRefusal PushRequest::CheckForwarded(wire::Push::Reader push, const Ownership& ownership, const TableSet& tables,
+                                         uint64_t max_rows) {
+  const RequestContext context{
+      .ownership = ownership, .tables = tables, .message_view = 0, .max_rows = max_rows, .max_reply_bytes = 0};
+  SectionChecker checker(context, &rows_of_partition, /*owned=*/false);
+  for (const auto section : push.getSections()) {
+    if (MaybeRefusal refusal = NotHereYet("forward.push", section.getTable(), tables)) return refusal;
+    if (tables.Find(section.getTable()) == nullptr) continue;
+    TableStore* table = nullptr;
+    absl::Span<const Id> ids;
+    if (MaybeRefusal refusal = checker.Check(section, "forward.push", &table, &ids)) return refusal;
+    const float* gradients = nullptr;
+    if (MaybeRefusal refusal = checker.Values(section, section.getGradients(), "gradients", &gradients)) return refusal;
+    sections.push_back({.table = table, .ids = ids, .gradients = gradients, .learning_rate = section.getLearningRate()});
+  }
+  return std::nullopt;
+}
+
 MaybeRefusal PushRequest::Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context) {
   SectionChecker checker(context, &rows_of_partition);
   for (size_t i = 0; i < push.getSections().size(); ++i) {
@@ -149,9 +174,19 @@ MaybeRefusal PushRequest::Check(wire::Push::Reader push, uint64_t trial, const R
 
 MaybeRefusal LoadRequest::Check(wire::LoadRows::Reader load, const RequestContext& context) {
   if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
-  std::vector<uint32_t> rows_of_partition;
   SectionChecker checker(context, &rows_of_partition);
   if (MaybeRefusal refusal = checker.Check(load, "loadRows", &table, &ids)) return refusal;
+  return checker.Values(load, load.getWeights(), "weights", &weights);
+}
+
+MaybeRefusal LoadRequest::CheckForwarded(wire::LoadRows::Reader load, const Ownership& ownership, const TableSet& tables,
+                                         uint64_t max_rows) {
+  if (MaybeRefusal refusal = NotHereYet("forward.load", load.getTable(), tables)) return refusal;
+  if (tables.Find(load.getTable()) == nullptr) return std::nullopt;
+  const RequestContext context{
+      .ownership = ownership, .tables = tables, .message_view = 0, .max_rows = max_rows, .max_reply_bytes = 0};
+  SectionChecker checker(context, &rows_of_partition, /*owned=*/false);
+  if (MaybeRefusal refusal = checker.Check(load, "forward.load", &table, &ids)) return refusal;
   return checker.Values(load, load.getWeights(), "weights", &weights);
 }
 

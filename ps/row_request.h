@@ -51,6 +51,9 @@ struct PushRequest {
 
   // `trial` is that of the push's session.
   MaybeRefusal Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context);
+  // As another shard forwards it: rows of any partition are fine, and those of tables that were dropped here are left out. A
+  // table that is not here yet is refused with notYet.
+  MaybeRefusal CheckForwarded(wire::Push::Reader push, const Ownership& ownership, const TableSet& tables, uint64_t max_rows);
 };
 
 struct LoadRequest {
@@ -58,7 +61,12 @@ struct LoadRequest {
   absl::Span<const Id> ids;
   const float* weights = nullptr;
 
+  std::vector<uint32_t> rows_of_partition;
+
   MaybeRefusal Check(wire::LoadRows::Reader load, const RequestContext& context);
+  // Likewise; `table` stays null if it was dropped.
+  MaybeRefusal CheckForwarded(wire::LoadRows::Reader load, const Ownership& ownership, const TableSet& tables,
+                              uint64_t max_rows);
 };
 
 // Partitions that are another shard's have no rows here; those that were others' since the message's view are refused.

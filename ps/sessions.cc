@@ -25,6 +25,11 @@ MaybeRefusal Sessions::Close(uint64_t session) {
   return std::nullopt;
 }
 
+void Sessions::CloseAll() {
+  for (const auto& [number, session] : open_) closed_.insert(number);
+  open_.clear();
+}
+
 const uint64_t* Sessions::TrialOf(uint64_t session) const {
   const auto found = open_.find(session);
   return found == open_.end() ? nullptr : &found->second.trial;

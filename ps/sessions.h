@@ -22,9 +22,12 @@ class Sessions {
   // Opening again with the same trial is fine, closing again too. A number of 0 is malformed.
   MaybeRefusal Open(uint64_t session, uint64_t trial);
   MaybeRefusal Close(uint64_t session);
+  void CloseAll();
 
   // Trial of an open session; nullptr if it is not open.
   const uint64_t* TrialOf(uint64_t session) const;
+  // Open, or closed since.
+  bool IsKnown(uint64_t session) const { return open_.contains(session) || closed_.contains(session); }
   size_t open() const { return open_.size(); }
 
   // The windows of an open session, by partition.

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ps/following.h"
+#include "ps/forwarding.h"
 #include "ps/ownership.h"
 #include "ps/row_request.h"
 #include "ps/sessions.h"
@@ -29,17 +31,26 @@ struct PartitionUse {
 
 class Shard::Impl {
  public:
-  Impl(Identity self, ShardOptions options) : self_(std::move(self)), options_(options) {}
+  Impl(Identity self, ShardOptions options)
+      : self_(std::move(self)),
+        options_(options),
+        forwarding_(self_, options.replication, ownership_, sessions_, tables_),
+        following_(ownership_, sessions_, tables_, options.max_rows_per_request) {}
 
-  void OnMessage(const Message& message, Outbox& outbox) {
+  void OnMessage(const Message& message, absl::Time now, Outbox& outbox) {
+    now_ = now;
+    outbox_ = &outbox;
     OutgoingMessagePtr reply;
     const absl::Status status = Guarded([&] {
       reply = Handle(message);
       return absl::OkStatus();
     });
     if (!status.ok()) reply = Refuse(message, {ErrorCode::MALFORMED, "message", std::string(status.message())});
-    outbox.Send(message.from(), std::move(reply));
+    if (reply != nullptr) outbox.Send(message.from(), std::move(reply));
+    outbox_ = nullptr;
   }
+  void OnTimer(absl::Time now, Outbox& outbox) { forwarding_.OnTimer(now, outbox); }
+  absl::Time next_timer() const { return forwarding_.next_timer(); }
 
   std::vector<Shard::TableStatistics> TableStatistics() const {
     std::vector<Shard::TableStatistics> statistics;
@@ -55,7 +66,10 @@ class Shard::Impl {
   std::string DumpState() const;
 
  private:
+  // The reply; nothing if it comes later, or never.
   OutgoingMessagePtr Handle(const Message& message);
+  OutgoingMessagePtr HandleForward(const Message& message);
+  OutgoingMessagePtr HandleGetFills(const Message& message);
   OutgoingMessagePtr HandlePull(const Message& message);
   OutgoingMessagePtr HandlePush(const Message& message);
   OutgoingMessagePtr HandleInstallView(const Message& message);
@@ -91,6 +105,11 @@ class Shard::Impl {
   TableSet tables_;
   std::vector<PartitionUse> use_;  // by partition
   Counters counters_;
+  Forwarding forwarding_;
+  Following following_;
+  // Of the message that is being handled.
+  absl::Time now_;
+  Outbox* outbox_ = nullptr;
 };
 
 OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
@@ -105,6 +124,7 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
     case wire::Envelope::Body::OPEN_SESSION:
       return OkOr(message, sessions_.Open(body.getOpenSession().getSession(), body.getOpenSession().getTrial()));
     case wire::Envelope::Body::CLOSE_SESSION:
+      forwarding_.CloseSession(body.getCloseSession().getSession());
       return OkOr(message, sessions_.Close(body.getCloseSession().getSession()));
     case wire::Envelope::Body::CREATE_TABLES:
       return HandleCreateTables(message);
@@ -118,6 +138,14 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
       return HandleScanTable(message);
     case wire::Envelope::Body::LOAD_ROWS:
       return HandleLoadRows(message);
+    case wire::Envelope::Body::FORWARD:
+      return HandleForward(message);
+    case wire::Envelope::Body::GET_FILLS:
+      return HandleGetFills(message);
+    case wire::Envelope::Body::FORWARDED:
+    case wire::Envelope::Body::ERROR:
+      forwarding_.OnReply(message, now_, *outbox_);
+      return nullptr;
     default:
       return Refuse(message, {ErrorCode::WRONG_TYPE, "body", fmt::format("{} is not for a shard", BodyName(body.which()))});
   }
@@ -142,6 +170,7 @@ OutgoingMessagePtr Shard::Impl::HandlePull(const Message& message) {
   if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getPull(), ContextOf(message))) {
     return Refuse(message, *refusal);
   }
+  if (const MaybeRefusal refusal = forwarding_.CheckLeases(request.rows_of_partition, now_)) return Refuse(message, *refusal);
   size_t bytes_in_place = kBytesPerSection * request.sections.size();
   for (const auto& [table, ids] : request.sections) {
     bytes_in_place += OutgoingMessage::BytesInPlace(ids.size() * table->dim() * sizeof(float));
@@ -200,11 +229,14 @@ MaybeRefusal Shard::Impl::CheckBudgets(const PushRequest& request, absl::Span<co
 OutgoingMessagePtr Shard::Impl::HandlePush(const Message& message) {
   PushRequest request;
   if (const MaybeRefusal refusal = CheckPush(message, &request)) return Refuse(message, *refusal);
+  if (const MaybeRefusal refusal = forwarding_.CheckLeases(request.rows_of_partition, now_)) return Refuse(message, *refusal);
+  if (const MaybeRefusal refusal = forwarding_.CheckRoom(request.rows_of_partition)) return Refuse(message, *refusal);
 
   const wire::Push::Reader push = message.envelope().getBody().getPush();
   const uint64_t sequence = push.getSequence();
   Sessions::Windows& windows = sessions_.WindowsOf(push.getSession(), request.rows_of_partition.size());
   std::vector<uint8_t> skip(windows.size(), 0);
+  std::vector<uint8_t> applied(windows.size(), 0);
   bool any_new = false;
   bool any_applied = false;
   for (PartitionNumber p = 0; p < windows.size(); ++p) {
@@ -224,11 +256,14 @@ OutgoingMessagePtr Shard::Impl::HandlePush(const Message& message) {
     for (PartitionNumber p = 0; p < windows.size(); ++p) {
       if (request.rows_of_partition[p] == 0 || skip[p] != 0) continue;
       windows[p].Mark(sequence);
+      applied[p] = 1;
       use_[p].rows_pushed += request.rows_of_partition[p];
       counters_.rows_pushed += request.rows_of_partition[p];
     }
   }
-  return ReplyPushed(message, sequence, any_applied && !any_new);
+  forwarding_.Push(push, applied, request.rows_of_partition, message.from(),
+                   ReplyPushed(message, sequence, any_applied && !any_new), now_, *outbox_);
+  return nullptr;
 }
 
 void Shard::Impl::Apply(const PushRequest& request, absl::Span<const uint8_t> skip) {
@@ -256,7 +291,9 @@ OutgoingMessagePtr Shard::Impl::HandleScanTable(const Message& message) {
   }
   const TableStore& table = *request.table;
   uint64_t rows = 0;
-  const TableStore::Cursor next = table.Ahead(request.begin, request.end, request.limit, &rows);
+  std::vector<uint8_t> skip(ownership_.view().partitions(), 0);
+  for (PartitionNumber p = 0; p < skip.size(); ++p) skip[p] = ownership_.role(p) == CopyRole::kPrimary ? 0 : 1;
+  const TableStore::Cursor next = table.Ahead(request.begin, request.end, request.limit, skip, &rows);
   const size_t id_bytes = rows * sizeof(Id);
   const size_t weight_bytes = rows * table.dim() * sizeof(float);
   OutgoingMessagePtr reply =
@@ -274,7 +311,7 @@ OutgoingMessagePtr Shard::Impl::HandleScanTable(const Message& message) {
   std::byte* const weights = reply->PlaceBulk(
       weight_bytes, [&](uint32_t bytes) { return scanned.initWeights(bytes); },
       [&](capnp::Orphan<capnp::Data> orphan) { scanned.adoptWeights(kj::mv(orphan)); });
-  table.Copy(request.begin, next, reinterpret_cast<Id*>(ids), reinterpret_cast<float*>(weights));
+  table.Copy(request.begin, next, skip, reinterpret_cast<Id*>(ids), reinterpret_cast<float*>(weights));
   return reply;
 }
 
@@ -291,7 +328,33 @@ OutgoingMessagePtr Shard::Impl::HandleLoadRows(const Message& message) {
                                         request.table->definition().memory_budget_bytes)});
   }
   counters_.rows_created += request.table->Load(request.ids, request.weights);
-  return OkOr(message, std::nullopt);
+  forwarding_.Load(message.envelope().getBody().getLoadRows(), request.rows_of_partition, message.from(),
+                   OkOr(message, std::nullopt), now_, *outbox_);
+  return nullptr;
+}
+
+// ------------------------------------------------------------------------------------------------------ replication
+
+OutgoingMessagePtr Shard::Impl::HandleForward(const Message& message) {
+  uint64_t next = 0;
+  if (const MaybeRefusal refusal = following_.Take(message, now_, &next)) return Refuse(message, *refusal);
+  ++counters_.forwards_taken;
+  OutgoingMessagePtr reply = Reply(message);
+  reply->envelope().getBody().initForwarded().setNext(next);
+  return reply;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleGetFills(const Message& message) {
+  const std::vector<PartitionNumber> filled = forwarding_.Filled();
+  const std::vector<ShardIndex> silent = forwarding_.Silent(now_);
+  OutgoingMessagePtr reply = Reply(message, (filled.size() + silent.size()) * sizeof(PartitionNumber));
+  auto fills = reply->envelope().getBody().initFills();
+  fills.setView(view_number());
+  auto list = fills.initFilled(static_cast<uint32_t>(filled.size()));
+  for (uint32_t i = 0; i < filled.size(); ++i) list.set(i, filled[i]);
+  auto silent_list = fills.initSilent(static_cast<uint32_t>(silent.size()));
+  for (uint32_t i = 0; i < silent.size(); ++i) silent_list.set(i, silent[i]);
+  return reply;
 }
 
 // ------------------------------------------------------------------------------------------- views, tables, statistics
@@ -300,6 +363,9 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
   const wire::View::Reader reader = message.envelope().getBody().getInstallView();
   absl::StatusOr<View> view = View::FromWire(reader);
   if (!view.ok()) return Refuse(message, {ErrorCode::MALFORMED, "installView", std::string(view.status().message())});
+  const View before = ownership_.view();
+  std::vector<CopyRole> roles;
+  for (PartitionNumber p = 0; p < before.partitions(); ++p) roles.push_back(ownership_.role(p));
   const bool first = view_number() == 0;
   std::vector<PartitionNumber> lost;
   if (const MaybeRefusal refusal = ownership_.Install(*std::move(view), reader.getYou(), &lost))
@@ -312,7 +378,20 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
     tables_.ClearPartition(partition);
     sessions_.ClearPartition(partition);
     use_[partition] = PartitionUse();
+    following_.ClearPartition(partition);
   }
+  if (view_number() == before.number) return OkOr(message, std::nullopt);
+  const std::vector<uint64_t>& fresh = ownership_.view().fresh;
+  if (before.number != 0 && std::all_of(fresh.begin(), fresh.end(), [&](uint64_t number) { return number > before.number; })) {
+    sessions_.CloseAll();  // what they have pushed is gone: trials go on in new ones
+  }
+  for (PartitionNumber p = 0; p < roles.size(); ++p) {
+    const bool was_copy = roles[p] == CopyRole::kBackup || roles[p] == CopyRole::kFilling;
+    if (!was_copy || ownership_.role(p) != CopyRole::kPrimary) continue;
+    const absl::Duration lease = options_.replication.lease * (1 + options_.replication.clock_drift);
+    forwarding_.ServeFrom(p, following_.LastAnswer(before.primaries[p]) + lease);
+  }
+  forwarding_.OnView(before, now_, *outbox_);
   return OkOr(message, std::nullopt);
 }
 
@@ -373,8 +452,9 @@ OutgoingMessagePtr Shard::Impl::HandleGetStatistics(const Message& message) {
 
 std::string Shard::Impl::DumpState() const {
   const View& view = ownership_.view();
-  std::string text = fmt::format("view {} of {:x}: {} changed {}\n", view.number, view.cluster_id,
-                                 fmt::join(view.primaries, " "), fmt::join(view.changed, " "));
+  std::string text = fmt::format("view {} of {:x}: {} changed {} backups {} fills {}\n", view.number, view.cluster_id,
+                                 fmt::join(view.primaries, " "), fmt::join(view.changed, " "), fmt::join(view.backups, " "),
+                                 fmt::join(view.fills, " "));
   for (const auto& [number, session] : sessions_.sessions()) {
     text += fmt::format("session {} trial {}\n", number, session.trial);
     for (PartitionNumber p = 0; p < session.windows.size(); ++p) {
@@ -396,7 +476,9 @@ std::string Shard::Impl::DumpState() const {
 Shard::Shard(Identity self, ShardOptions options) : impl_(std::make_unique<Impl>(std::move(self), options)) {}
 Shard::~Shard() = default;
 
-void Shard::OnMessage(const Message& message, absl::Time /*now*/, Outbox& outbox) { impl_->OnMessage(message, outbox); }
+void Shard::OnMessage(const Message& message, absl::Time now, Outbox& outbox) { impl_->OnMessage(message, now, outbox); }
+void Shard::OnTimer(absl::Time now, Outbox& outbox) { impl_->OnTimer(now, outbox); }
+absl::Time Shard::next_timer() const { return impl_->next_timer(); }
 
 std::vector<Shard::TableStatistics> Shard::Tables() const { return impl_->TableStatistics(); }
 const Shard::Counters& Shard::counters() const { return impl_->counters(); }

@@ -4,7 +4,8 @@
 // Owns a set of partitions of every table: answers pulls, applies pushes exactly once, keeps sessions, windows and tables.
 //
 // A state machine: no socket, thread or clock. The `ps` program runs one per thread with a socket of its own; the simulator
-// runs many in one thread. It only ever answers: each request leads to exactly one reply to its sender. Not thread-safe.
+// runs many in one thread. Each request leads to one reply to its sender; that of a push may wait for the partitions' copies
+// (ps/forwarding.h), and comes never if this shard is deposed meanwhile. Not thread-safe.
 //
 // A request that is refused (docs/architecture.md, "Wire": malformed, wrong dimension, NaN ...) changes nothing at all.
 
@@ -19,6 +20,7 @@
 #include "common/message.h"
 #include "common/table.h"
 #include "common/view.h"
+#include "ps/forwarding.h"
 #include "schemas/wire.capnp.h"
 
 namespace marquee {
@@ -27,6 +29,7 @@ struct ShardOptions {
   // Rows of a table are spread over the view's partitions; this bounds the sum of counts in one request.
   uint64_t max_rows_per_request = 4U << 20U;
   uint64_t max_reply_bytes = 64U << 20U;  // of rows; a small pull could ask for far more than its own size
+  ReplicationOptions replication = {};
 };
 
 class Shard {
@@ -35,6 +38,8 @@ class Shard {
   ~Shard();
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
+  void OnTimer(absl::Time now, Outbox& outbox);
+  absl::Time next_timer() const;  // InfiniteFuture if there is nothing to wait for
 
   struct TableStatistics {
     TableDefinition definition;
@@ -47,6 +52,7 @@ class Shard {
     uint64_t pulls = 0, pushes = 0;  // answered with rows and with `pushed`, duplicates too
     uint64_t rows_pulled = 0, rows_pushed = 0, rows_created = 0;
     uint64_t duplicates = 0;                   // pushes of which every partition had applied them before
+    uint64_t forwards_taken = 0;               // entries of other shards' streams
     std::map<std::string, uint64_t> rejected;  // by error code name
   };
   const Counters& counters() const;

@@ -1,5 +1,6 @@
 #include "ps/shard_thread.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -63,12 +64,14 @@ void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index
   ShardMetrics shard_metrics(metrics, index);
   absl::Time next_update = absl::InfinitePast();
   while (!stop_) {
-    transport_->Receive(kMetricsInterval, [&](const Message& message) {
+    const absl::Duration wait = std::clamp(shard.next_timer() - SteadyNow(), absl::ZeroDuration(), kMetricsInterval);
+    transport_->Receive(wait, [&](const Message& message) {
       const absl::Time begin = SteadyNow();
       shard.OnMessage(message, begin, *transport_);
       shard_metrics.Handled(message.envelope().getBody().which(), SteadyNow() - begin);
     });
     const absl::Time now = SteadyNow();
+    if (now >= shard.next_timer()) shard.OnTimer(now, *transport_);
     if (now < next_update) continue;
     shard_metrics.Update(shard, *transport_);
     const ServerStatistics statistics = StatisticsOf(shard);

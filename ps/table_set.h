@@ -26,6 +26,7 @@ class TableSet {
   void Drop(const std::vector<TableNumber>& numbers);
 
   TableStore* Find(TableNumber number) const;  // nullptr if there is none
+  bool WasDropped(TableNumber number) const { return dropped_.contains(number); }
   const std::map<TableNumber, std::unique_ptr<TableStore>>& all() const { return tables_; }
   void ClearPartition(PartitionNumber partition);
 

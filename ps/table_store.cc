@@ -82,10 +82,12 @@ uint64_t TableStore::Apply(absl::Span<const Id> ids, const float* gradients, flo
                            absl::Span<const uint8_t> skip) {
   uint64_t created = 0;
   LookUp(ids, layout_.row_bytes(), [&](size_t i, const Lookup& lookup) {
-    if (!skip.empty() && skip[lookup.partition] != 0) return;
+    const uint8_t rule = skip.empty() ? uint8_t{kApply} : skip[lookup.partition];
+    if (rule == kSkip) return;
     Row row = lookup.row;
     if (!row || row.id() != ids[i]) row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
     if (!row) {
+      if (rule == kOnlyRows) return;
       row = Create(lookup, ids[i]);
       ++created;
     }
@@ -105,11 +107,31 @@ uint64_t TableStore::Load(absl::Span<const Id> ids, const float* weights) {
   return created;
 }
 
-TableStore::Cursor TableStore::Ahead(Cursor from, PartitionNumber end, uint64_t limit, uint64_t* rows) const {
+void TableStore::RestoreRows(absl::Span<const Id> ids, const float* rows) {
+  const size_t width = dim() + state_width();
+  LookUp(ids, sizeof(Id), [&](size_t i, const Lookup& lookup) {
+    Row row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
+    if (!row) row = Create(lookup, ids[i]);
+    std::copy_n(rows + i * width, dim(), row.weights());
+    std::copy_n(rows + i * width + dim(), state_width(), row.state(layout_));
+  });
+}
+
+void TableStore::CopyRows(PartitionNumber partition, uint64_t slot, uint64_t count, Id* ids, float* rows) const {
+  for (uint64_t i = 0; i < count; ++i) {
+    const Row row = partitions_[partition].RowAt(slot + i);
+    *ids++ = row.id();
+    rows = std::copy_n(row.weights(), dim(), rows);
+    rows = std::copy_n(row.state(layout_), state_width(), rows);
+  }
+}
+
+TableStore::Cursor TableStore::Ahead(Cursor from, PartitionNumber end, uint64_t limit, absl::Span<const uint8_t> skip,
+                                     uint64_t* rows) const {
   *rows = 0;
   for (Cursor at = from; at.partition < end; at = {.partition = at.partition + 1, .slot = 0}) {
     const uint64_t there = partitions_[at.partition].rows();
-    if (at.slot >= there) continue;
+    if (at.slot >= there || (!skip.empty() && skip[at.partition] != 0)) continue;
     const uint64_t taken = std::min(there - at.slot, limit - *rows);
     *rows += taken;
     if (at.slot + taken < there) return {.partition = at.partition, .slot = at.slot + taken};
@@ -117,9 +139,10 @@ TableStore::Cursor TableStore::Ahead(Cursor from, PartitionNumber end, uint64_t 
   return {.partition = end, .slot = 0};
 }
 
-void TableStore::Copy(Cursor from, Cursor to, Id* ids, float* weights) const {
+void TableStore::Copy(Cursor from, Cursor to, absl::Span<const uint8_t> skip, Id* ids, float* weights) const {
   for (Cursor at = from; at.partition <= to.partition && at != to; at = {.partition = at.partition + 1, .slot = 0}) {
     const uint64_t end = at.partition == to.partition ? to.slot : partitions_[at.partition].rows();
+    if (!skip.empty() && at.partition < skip.size() && skip[at.partition] != 0) continue;
     for (uint64_t slot = at.slot; slot < end; ++slot) {
       const Row row = partitions_[at.partition].RowAt(slot);
       *ids++ = row.id();

@@ -33,9 +33,13 @@ class TableStore {
   // absent.
   void Gather(absl::Span<const Id> ids, float* values) const;
 
-  // Updates the row of each id, in order, by its gradient (ids.size() x dim). Absent rows are created first. Ids of partitions
-  // whose entry in `skip` is not 0 are left alone; an empty `skip` skips none.
-  // Returns how many were created.
+  // Updates the row of each id, in order, by its gradient (ids.size() x dim). Absent rows are created first. `skip` says
+  // otherwise for some partitions; an empty one does not. Returns how many were created.
+  enum Skip : uint8_t {
+    kApply,
+    kSkip,      // ids of this partition are left alone
+    kOnlyRows,  // those without a row are
+  };
   uint64_t Apply(absl::Span<const Id> ids, const float* gradients, float learning_rate, absl::Span<const uint8_t> skip);
 
   // Whether the memory budget holds after Apply of all these lists. Exact; looks the ids up only when the budget is near.
@@ -45,6 +49,13 @@ class TableStore {
   // Returns how many were created.
   uint64_t Load(absl::Span<const Id> ids, const float* weights);
 
+  // Rows with their state, [weights | state] for each id, as CopyRows gave them elsewhere. A row that is there is replaced.
+  void RestoreRows(absl::Span<const Id> ids, const float* rows);
+  uint32_t state_width() const { return layout_.state_width(); }
+  uint64_t rows_in(PartitionNumber partition) const { return partitions_[partition].rows(); }
+  // Of `count` slots of a partition from `slot` on.
+  void CopyRows(PartitionNumber partition, uint64_t slot, uint64_t count, Id* ids, float* rows) const;
+
   // Where a walk over the rows goes on. Rows lie in the order of partition and slot.
   struct Cursor {
     PartitionNumber partition = 0;
@@ -53,9 +64,10 @@ class TableStore {
   };
   // Where a walk ends that begins at a cursor and goes over at most `limit` rows of the partitions before `end`; {end, 0} if no
   // row lies further on. `rows` receives how many lie between.
-  Cursor Ahead(Cursor from, PartitionNumber end, uint64_t limit, uint64_t* rows) const;
+  // Partitions with a 1 in `skip` are passed over; an empty one skips none.
+  Cursor Ahead(Cursor from, PartitionNumber end, uint64_t limit, absl::Span<const uint8_t> skip, uint64_t* rows) const;
   // Copies ids and weights of the rows between the two.
-  void Copy(Cursor from, Cursor to, Id* ids, float* weights) const;
+  void Copy(Cursor from, Cursor to, absl::Span<const uint8_t> skip, Id* ids, float* weights) const;
 
   // Forgets the rows of a partition.
   void ClearPartition(PartitionNumber partition) { partitions_[partition].Clear(); }

@@ -13,6 +13,7 @@
 #include "scheduler/model_store.h"
 #include "scheduler/shard_setup.h"
 #include "scheduler/trial_run.h"
+#include "scheduler/view_changes.h"
 
 namespace marquee {
 namespace {
@@ -27,7 +28,8 @@ std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}
 // Bodies that answer: they are never answered, or two of us could go on for ever.
 bool IsReply(Body::Which which) {
   return which == Body::OK || which == Body::ERROR || which == Body::TABLES || which == Body::STATISTICS ||
-         which == Body::ROWS || which == Body::PUSHED || which == Body::SCANNED_ROWS;
+         which == Body::ROWS || which == Body::PUSHED || which == Body::SCANNED_ROWS || which == Body::FORWARDED ||
+         which == Body::FILLS;
 }
 
 // Where a text differs from another for the first time: the rest of its line from the word that does.
@@ -55,16 +57,21 @@ class Coordinator::Impl {
                      Membership({.servers = options.servers, .lease = options.lease, .data_checksum = options.data_checksum}),
                  .shards = ShardRequests(self, options.resend_after),
                  .view = {},
+                 .server_of = {},
+                 .alive = {},
                  .counters = {},
                  .status = absl::OkStatus()},
-        setup_(context_) {
+        setup_(context_),
+        view_changes_(context_, [this] { return Knowledge(); }) {
     if (options.asha.has_value()) context_.asha.emplace(*options.asha);
   }
 
   absl::Status Start(const std::vector<TrialConfig>& trials);
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
   void OnTimer(absl::Time now, Outbox& outbox);
-  absl::Time next_timer() const { return std::min(context_.members.next_expiry(), context_.shards.next_timer()); }
+  absl::Time next_timer() const {
+    return std::min({context_.members.next_expiry(), context_.shards.next_timer(), view_changes_.next_timer()});
+  }
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
   bool done() const;
   bool dismissed() const;
@@ -100,7 +107,9 @@ class Coordinator::Impl {
   TrialRun* RunOf(uint64_t session);
 
   void OnLost(const std::string& name, absl::Time now, Outbox& outbox);
-  void OnServerLost(const std::string& name);
+  void OnServerLost(const std::string& name, absl::Time now, Outbox& outbox);
+  void StartOver(const std::string& lost);
+  ShardKnowledge Knowledge() const;
   void Advance(absl::Time now, Outbox& outbox);
   void FinishRun(Trial& trial);
   void StartTrials(absl::Time now, Outbox& outbox);
@@ -111,6 +120,7 @@ class Coordinator::Impl {
 
   CoordinatorContext context_;
   ShardSetup setup_;
+  ViewChanges view_changes_;
   std::vector<Trial> trials_;
   std::map<std::string, size_t> by_name_;  // of trials_
   std::set<uint64_t> done_sessions_;       // whose trial was finished: their workers are told `done`
@@ -353,16 +363,35 @@ void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, O
 
 void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& outbox) {
   const std::vector<std::string>& servers = context_.options.servers;
-  if (std::find(servers.begin(), servers.end(), name) != servers.end()) return OnServerLost(name);
+  if (std::find(servers.begin(), servers.end(), name) != servers.end()) return OnServerLost(name, now, outbox);
   ++context_.counters.workers_lost;
   for (Trial& trial : trials_) {
     if (trial.run != nullptr) trial.run->LoseWorker(name, now, outbox);
   }
 }
 
-// Rows are gone, and every trial has some on every server. Those that run start anew, in new sessions and tables.
-void Coordinator::Impl::OnServerLost(const std::string& name) {
+void Coordinator::Impl::OnServerLost(const std::string& name, absl::Time now, Outbox& outbox) {
   ++context_.counters.servers_lost;
+  if (!view_changes_.LoseServer(name, now, outbox)) StartOver(name);
+}
+
+ShardKnowledge Coordinator::Impl::Knowledge() const {
+  ShardKnowledge knowledge;
+  for (const Trial& trial : trials_) {
+    if (trial.run == nullptr) continue;
+    knowledge.tables.insert(knowledge.tables.end(), trial.run->tables().begin(), trial.run->tables().end());
+    for (const uint64_t session : trial.run->sessions_of_shards()) {
+      knowledge.sessions.push_back({.number = session, .trial = trial.run->number()});
+    }
+    const std::vector<uint64_t> closing = trial.run->closing_sessions();
+    knowledge.closing_sessions.insert(knowledge.closing_sessions.end(), closing.begin(), closing.end());
+  }
+  return knowledge;
+}
+
+// Rows are gone, and every trial has some on every server. Those that run start anew, in new sessions and tables.
+void Coordinator::Impl::StartOver(const std::string& name) {
+  view_changes_.End();
   context_.shards.ForgetAll();
   std::set<uint64_t> open_sessions;
   for (Trial& trial : trials_) {
@@ -386,7 +415,10 @@ void Coordinator::Impl::OnServerLost(const std::string& name) {
 // ------------------------------------------------------------------------------------------------------------ trials
 
 void Coordinator::Impl::Advance(absl::Time now, Outbox& outbox) {
+  const bool was_ready = setup_.ready();
   setup_.Advance(now, outbox);
+  if (setup_.ready() && !was_ready) view_changes_.Begin();
+  view_changes_.Advance(now, outbox);
   for (Trial& trial : trials_) {
     if (trial.run == nullptr) continue;
     trial.run->Advance(now, outbox);

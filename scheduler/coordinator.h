@@ -91,6 +91,7 @@ enum class KeepModels { kBest, kAll, kNone };
 struct CoordinatorOptions {
   std::vector<std::string> servers;  // names of the servers that the cluster must have; the view is made when all are there
   uint32_t partitions = 64;          // a power of two
+  int replication = 1;               // 2: every partition has a second copy on another server
   uint32_t workers_per_trial = 1;
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration lease = absl::Seconds(10);  // a member silent for longer is dead

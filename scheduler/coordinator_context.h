@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "common/view.h"
 #include "scheduler/asha.h"
@@ -24,9 +25,16 @@ struct CoordinatorContext {
   StateStore::Numbers numbers;
   Membership members;
   ShardRequests shards;
-  View view;  // the one that all shards have installed; number 0 before there is one
+  View view;                        // the one that all shards have installed; number 0 before there is one
+  std::vector<uint32_t> server_of;  // by shard of the view: index into options.servers
+  std::vector<bool> alive;          // by shard of the view: its server is the process that the view names
   Coordinator::Counters counters;
   absl::Status status;  // not OK: the sweep cannot go on
+
+  // Asks all shards that are alive.
+  BroadcastNumber AskAll(const ShardRequests::Fill& fill, absl::Time now, Outbox& outbox) {
+    return shards.StartAlive(view, alive, fill, now, outbox);
+  }
 
   // Saves `numbers` as they stand now; numbers are saved before they are used. False: see status.
   bool SaveNumbers() { return Keep(store.SaveNumbers(numbers)); }

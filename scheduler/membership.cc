@@ -137,6 +137,27 @@ bool Membership::AllServersAlive() const {
   });
 }
 
+const MemberRecord* Membership::FindAlive(const std::string& name) const {
+  const auto found = members_.find(name);
+  return found != members_.end() && found->second.alive ? &found->second : nullptr;
+}
+
+std::vector<uint64_t> Membership::ShardProcesses() const {
+  std::vector<uint64_t> processes;
+  for (const std::string& server : options_.servers) {
+    processes.insert(processes.end(), members_.at(server).endpoints.size(), members_.at(server).incarnation);
+  }
+  return processes;
+}
+
+std::vector<uint32_t> Membership::ShardServers() const {
+  std::vector<uint32_t> servers;
+  for (uint32_t server = 0; server < options_.servers.size(); ++server) {
+    servers.insert(servers.end(), members_.at(options_.servers[server]).endpoints.size(), server);
+  }
+  return servers;
+}
+
 std::vector<std::string> Membership::ShardEndpoints() const {
   std::vector<std::string> endpoints;
   for (const std::string& name : options_.servers) {

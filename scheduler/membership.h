@@ -52,7 +52,8 @@ class Membership {
 
   // The living member that sent a message; nullptr if there is none of that name and incarnation.
   MemberRecord* Find(const std::string& name, uint64_t incarnation);
-  MemberRecord* FindByName(const std::string& name);  // alive or not
+  MemberRecord* FindByName(const std::string& name);             // alive or not
+  const MemberRecord* FindAlive(const std::string& name) const;  // nullptr if it is not
 
   // Takes the members for dead that were silent for longer than the lease, and returns their names, in order.
   std::vector<std::string> Expire(absl::Time now);
@@ -64,6 +65,8 @@ class Membership {
 
   bool AllServersAlive() const;
   std::vector<std::string> ShardEndpoints() const;  // of all servers, in the order of options and of their shards
+  std::vector<uint32_t> ShardServers() const;       // likewise: the index of each one's server in the options
+  std::vector<uint64_t> ShardProcesses() const;     // likewise: its incarnation
   std::vector<std::string> FreeWorkers() const;     // alive, without a session, asking for one; by name
   const std::map<std::string, MemberRecord>& all() const { return members_; }
 

@@ -18,7 +18,7 @@ capnp::Data::Reader BytesOf(const void* data, size_t bytes) { return {static_cas
 }  // namespace
 
 absl::Status ModelKeeper::Advance(absl::Time now, Outbox& outbox) {
-  if (writer_ == nullptr) {
+  if (writer_ == nullptr || view_ != context_.view.number) {
     if (!Begin()) return absl::OkStatus();
     Ask(now, outbox);
   }
@@ -30,10 +30,23 @@ absl::Status ModelKeeper::Advance(absl::Time now, Outbox& outbox) {
 }
 
 bool ModelKeeper::Begin() {
+  context_.shards.Forget(std::exchange(broadcast_, 0));
+  view_ = context_.view.number;
+  table_ = 0;
+  shard_ = AliveFrom(0);
+  partition_ = 0;
+  slot_ = 0;
+  writer_ = nullptr;  // gives up what an earlier walk has written
   absl::StatusOr<std::unique_ptr<ModelWriter>> writer = context_.models->Create(trial_);
   if (!context_.Keep(writer.status())) return false;
   writer_ = *std::move(writer);
   return BeginTable();
+}
+
+// A lost server's shards are primary of nothing.
+uint32_t ModelKeeper::AliveFrom(uint32_t shard) const {
+  while (shard < context_.view.shards.size() && !context_.alive[shard]) ++shard;
+  return shard;
 }
 
 bool ModelKeeper::BeginTable() { return table_ == tables_.size() || context_.Keep(writer_->BeginTable(tables_[table_])); }
@@ -53,8 +66,9 @@ absl::Status ModelKeeper::TakeIn() {
   if (partition_ < context_.view.partitions()) return absl::OkStatus();
   partition_ = 0;
   slot_ = 0;
-  if (++shard_ < context_.view.shards.size()) return absl::OkStatus();
-  shard_ = 0;
+  shard_ = AliveFrom(shard_ + 1);
+  if (shard_ < context_.view.shards.size()) return absl::OkStatus();
+  shard_ = AliveFrom(0);
   ++table_;
   BeginTable();
   return absl::OkStatus();
@@ -101,6 +115,7 @@ absl::Status ModelLoader::Advance(absl::Time now, Outbox& outbox) {
   if (reader_ == nullptr) {
     if (absl::Status status = Open(); !status.ok()) return status;
   }
+  if (broadcast_ != 0 && view_ != context_.view.number) Send(now, outbox);
   while (!done() && context_.shards.Finished(broadcast_)) {
     if (absl::Status status = context_.shards.Result(broadcast_); !status.ok()) return status;
     context_.shards.Forget(std::exchange(broadcast_, 0));
@@ -117,12 +132,18 @@ absl::Status ModelLoader::ReadStep(absl::Time now, Outbox& outbox) {
   if (rows.ids.empty()) {
     ++table_;
   } else {
-    Send(table, rows, now, outbox);
+    sent_ = std::move(rows);
+    sent_to_ = &table;
+    Send(now, outbox);
   }
   return absl::OkStatus();
 }
 
-void ModelLoader::Send(const TableDefinition& table, const Rows& rows, absl::Time now, Outbox& outbox) {
+void ModelLoader::Send(absl::Time now, Outbox& outbox) {
+  const TableDefinition& table = *sent_to_;
+  const Rows& rows = sent_;
+  context_.shards.Forget(broadcast_);
+  view_ = context_.view.number;
   std::map<uint32_t, Rows> by_shard;
   size_t most = 0;
   for (size_t i = 0; i < rows.ids.size(); ++i) {

@@ -37,6 +37,7 @@ class ModelKeeper {
   absl::Status TakeIn();
   bool Begin();
   bool BeginTable();
+  uint32_t AliveFrom(uint32_t shard) const;
   void Ask(absl::Time now, Outbox& outbox);
 
   CoordinatorContext& context_;
@@ -47,6 +48,7 @@ class ModelKeeper {
   uint32_t shard_ = 0;
   uint32_t partition_ = 0;
   uint64_t slot_ = 0;
+  uint64_t view_ = 0;  // with which the walk began: under another one it begins anew
   BroadcastNumber broadcast_ = 0;
 };
 
@@ -72,7 +74,7 @@ class ModelLoader {
 
   absl::Status Open();
   absl::Status ReadStep(absl::Time now, Outbox& outbox);
-  void Send(const TableDefinition& table, const Rows& rows, absl::Time now, Outbox& outbox);
+  void Send(absl::Time now, Outbox& outbox);
 
   CoordinatorContext& context_;
   std::string model_;
@@ -80,6 +82,9 @@ class ModelLoader {
   std::unique_ptr<ModelReader> reader_;
   std::vector<const TableDefinition*> targets_;  // of each table of the model
   size_t table_ = 0;
+  Rows sent_;  // that are being loaded; under another view they are sent again
+  const TableDefinition* sent_to_ = nullptr;
+  uint64_t view_ = 0;
   BroadcastNumber broadcast_ = 0;
 };
 

@@ -45,6 +45,30 @@ BroadcastNumber ShardRequests::Start(const std::vector<std::string>& endpoints, 
   return number;
 }
 
+BroadcastNumber ShardRequests::StartAlive(const View& view, const std::vector<bool>& alive, const Fill& fill, absl::Time now,
+                                          Outbox& outbox) {
+  std::vector<uint32_t> shards;
+  for (uint32_t shard = 0; shard < view.shards.size(); ++shard) {
+    if (alive[shard]) shards.push_back(shard);
+  }
+  const BroadcastNumber number = StartSome(shards, view, 0, fill, now, outbox);
+  broadcasts_.at(number).to_all = true;
+  return number;
+}
+
+void ShardRequests::Excuse(const std::string& endpoint) {
+  std::erase_if(requests_, [&](const auto& entry) {
+    if (entry.second.endpoint != endpoint || !broadcasts_.at(entry.second.broadcast).to_all) return false;
+    --broadcasts_.at(entry.second.broadcast).open;
+    return true;
+  });
+}
+
+ShardRequests::Fills ShardRequests::FillsOf(BroadcastNumber number) const {
+  const auto found = broadcasts_.find(number);
+  return found == broadcasts_.end() ? Fills() : found->second.fills;
+}
+
 BroadcastNumber ShardRequests::StartSome(const std::vector<uint32_t>& shards, const View& view, size_t bytes, const Fill& fill,
                                          absl::Time now, Outbox& outbox) {
   const BroadcastNumber number = ++last_broadcast_;
@@ -58,14 +82,18 @@ void ShardRequests::Ask(BroadcastNumber number, uint32_t shard, const std::strin
   const uint64_t id = ++last_request_;
   OutgoingMessagePtr message = NewRequest(self_, view, id, absl::ZeroDuration(), bytes);
   fill(shard, message->envelope().getBody());
-  requests_[id] =
-      Request{.broadcast = number, .shard = shard, .endpoint = endpoint, .message = message, .resend_at = now + resend_after_};
+  requests_[id] = Request{.broadcast = number,
+                          .shard = shard,
+                          .endpoint = endpoint,
+                          .view = view,
+                          .message = message,
+                          .resend_at = now + resend_after_};
   outbox.Send(endpoint, std::move(message));
 }
 
 bool ShardRequests::Finished(BroadcastNumber number) const {
   const auto found = broadcasts_.find(number);
-  return found == broadcasts_.end() || found->second.open == 0;
+  return found == broadcasts_.end() || (found->second.open == 0 && !(hold_ && found->second.to_all));
 }
 
 absl::Status ShardRequests::Result(BroadcastNumber number) const {
@@ -100,6 +128,8 @@ bool ShardRequests::OnReply(const Message& message) {
   switch (body.which()) {
     case wire::Envelope::Body::ERROR:
       if (PassesByItself(body.getError().getCode())) return true;
+      // By a shard that has the view which is being installed; whoever asks does so again under that one.
+      if (hold_ && body.getError().getCode() == wire::Error::Code::STALE_VIEW) return true;
       broadcast.refusals[request.shard] = StatusOf(request.endpoint, body.getError());
       break;
     case wire::Envelope::Body::TABLES: {
@@ -114,6 +144,11 @@ bool ShardRequests::OnReply(const Message& message) {
       broadcast.scanned = *std::move(scanned);
       break;
     }
+    case wire::Envelope::Body::FILLS:
+      if (body.getFills().getView() != request.view) return true;  // asked again when it has this view
+      for (const uint32_t partition : body.getFills().getFilled()) broadcast.fills.filled.push_back(partition);
+      for (const uint32_t copy : body.getFills().getSilent()) broadcast.fills.silent.emplace_back(request.shard, copy);
+      break;
     case wire::Envelope::Body::OK:
       break;
     default:

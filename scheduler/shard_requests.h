@@ -28,9 +28,20 @@ class ShardRequests {
   using Fill = std::function<void(uint32_t shard, wire::Envelope::Body::Builder body)>;
   BroadcastNumber Start(const std::vector<std::string>& endpoints, uint64_t view, const Fill& fill, absl::Time now,
                         Outbox& outbox);
+  // All shards of a view that are alive.
+  BroadcastNumber StartAlive(const View& view, const std::vector<bool>& alive, const Fill& fill, absl::Time now,
+                             Outbox& outbox);
   // The shards of these indexes only. `bytes` is the size of the arrays in one request.
   BroadcastNumber StartSome(const std::vector<uint32_t>& shards, const View& view, size_t bytes, const Fill& fill,
                             absl::Time now, Outbox& outbox);
+
+  // The shard of this endpoint is gone: what all shards were asked does not wait for it. What only some were asked does, until
+  // whoever asked gives it up.
+  void Excuse(const std::string& endpoint);
+
+  // While it holds, nothing that all shards were asked is finished: a shard that was excused may serve until the others have a
+  // view without it.
+  void Hold(bool hold) { hold_ = hold; }
 
   // Every shard has answered. Also true of a number that was forgotten.
   bool Finished(BroadcastNumber number) const;
@@ -46,6 +57,12 @@ class ShardRequests {
     uint64_t slot = 0;
   };
   Scanned TakeScanned(BroadcastNumber number);
+  // What `getFills` brought, by the view that was asked with.
+  struct Fills {
+    std::vector<PartitionNumber> filled;                // partitions whose copies are whole
+    std::vector<std::pair<uint32_t, uint32_t>> silent;  // a shard, and one with copies of it that does not answer it
+  };
+  Fills FillsOf(BroadcastNumber number) const;
   // No more resending; late answers are ignored.
   void Forget(BroadcastNumber number);
   void ForgetAll();
@@ -60,11 +77,14 @@ class ShardRequests {
     BroadcastNumber broadcast = 0;
     uint32_t shard = 0;
     std::string endpoint;
+    uint64_t view = 0;
     OutgoingMessagePtr message;
     absl::Time resend_at;
   };
   struct Broadcast {
     uint32_t open = 0;  // requests without an answer
+    bool to_all = false;
+    Fills fills;
     std::map<uint32_t, absl::Status> refusals;
     std::vector<std::vector<TableNumber>> tables;
     Scanned scanned;
@@ -73,6 +93,7 @@ class ShardRequests {
            absl::Time now, Outbox& outbox);
 
   Identity self_;
+  bool hold_ = false;
   absl::Duration resend_after_;
   uint64_t last_request_ = 0;
   BroadcastNumber last_broadcast_ = 0;

@@ -50,8 +50,11 @@ bool ShardSetup::Step(absl::Time now, Outbox& outbox) {
 bool ShardSetup::InstallView(absl::Time now, Outbox& outbox) {
   ++context_.numbers.view;
   if (!context_.SaveNumbers()) return false;
+  context_.server_of = context_.members.ShardServers();
+  context_.alive.assign(context_.server_of.size(), true);
   next_view_ = MakeEvenView(context_.numbers.view, context_.numbers.cluster_id, context_.members.ShardEndpoints(),
-                            context_.options.partitions);
+                            context_.options.partitions, context_.members.ShardProcesses(), context_.server_of,
+                            context_.options.replication);
   if (!context_.Keep(next_view_.Validate()) || !context_.Keep(context_.store.SaveView(next_view_))) return false;
   stage_ = Stage::kInstalling;
   // No view in the header: the shard is not expected to know it yet.

@@ -17,13 +17,13 @@
 namespace marquee {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS numbers (
   one INTEGER PRIMARY KEY CHECK (one = 1),
   cluster_id INTEGER, view INTEGER, session INTEGER, table_number INTEGER, trial INTEGER);
-CREATE TABLE IF NOT EXISTS views (number INTEGER PRIMARY KEY, shards TEXT, primaries TEXT);
+CREATE TABLE IF NOT EXISTS views (number INTEGER PRIMARY KEY, shards TEXT, primaries TEXT, backups TEXT, fills TEXT);
 CREATE TABLE IF NOT EXISTS data (one INTEGER PRIMARY KEY CHECK (one = 1), checksum INTEGER);
 CREATE TABLE IF NOT EXISTS trials (
   position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec TEXT, status INTEGER, reason TEXT, result TEXT);
@@ -181,10 +181,12 @@ absl::Status SqliteStateStore::SaveNumbers(const Numbers& numbers) {
 }
 
 absl::Status SqliteStateStore::SaveView(const View& view) {
-  return Statement(state_->database.get(), "INSERT OR REPLACE INTO views VALUES (?, ?, ?)")
+  return Statement(state_->database.get(), "INSERT OR REPLACE INTO views VALUES (?, ?, ?, ?, ?)")
       .Bind(view.number)
       .Bind(fmt::format("{}", fmt::join(view.shards, " ")))
       .Bind(fmt::format("{}", fmt::join(view.primaries, " ")))
+      .Bind(fmt::format("{}", fmt::join(view.backups, " ")))
+      .Bind(fmt::format("{}", fmt::join(view.fills, " ")))
       .Run();
 }
 

@@ -129,6 +129,7 @@ absl::Status SweepRunner::Listen() {
   CoordinatorOptions coordinator;
   for (const ServerPlace& server : plan_.cluster.servers) coordinator.servers.push_back(server.name);
   coordinator.partitions = plan_.cluster.partitions;
+  coordinator.replication = plan_.cluster.replication;
   coordinator.workers_per_trial = plan_.sweep.workers_per_trial;
   coordinator.heartbeat = plan_.cluster.heartbeat;
   coordinator.lease = plan_.cluster.lease;

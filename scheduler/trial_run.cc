@@ -101,8 +101,7 @@ void TrialRun::AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Ou
   session.number = context_.numbers.session;
   session.worker = worker.name;
   session.rank = rank;
-  session.broadcast = context_.shards.Start(
-      context_.view.shards, context_.view.number,
+  session.broadcast = context_.AskAll(
       [&](uint32_t, wire::Envelope::Body::Builder body) {
         wire::OpenSession::Builder open = body.initOpenSession();
         open.setSession(session.number);
@@ -115,6 +114,27 @@ void TrialRun::AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Ou
   clocks_.Join(rank);
   sessions_[session.number] = std::move(session);
   ++context_.counters.sessions_opened;
+}
+
+std::vector<uint64_t> TrialRun::sessions_of_shards() const {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, session] : sessions_) {
+    if (session.state == Session::State::kOpening || session.state == Session::State::kOpen) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+std::vector<uint64_t> TrialRun::closing_sessions() const {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, session] : sessions_) {
+    if (session.state == Session::State::kClosing) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+const std::vector<TableDefinition>& TrialRun::tables() const {
+  static const std::vector<TableDefinition> kNone;
+  return tables_.dropping() ? kNone : tables_.definitions();
 }
 
 void TrialRun::LoseWorker(const std::string& worker, absl::Time now, Outbox& outbox) {
@@ -136,8 +156,7 @@ void TrialRun::Close(Session& session, absl::Time now, Outbox& outbox) {
   if (session.state == Session::State::kClosing || session.state == Session::State::kClosed) return;
   context_.shards.Forget(session.broadcast);
   session.state = Session::State::kClosing;
-  session.broadcast = context_.shards.Start(
-      context_.view.shards, context_.view.number,
+  session.broadcast = context_.AskAll(
       [&](uint32_t, wire::Envelope::Body::Builder body) { body.initCloseSession().setSession(session.number); }, now, outbox);
 }
 

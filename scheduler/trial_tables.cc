@@ -61,8 +61,7 @@ bool TrialTables::Create(std::vector<TableDefinition> definitions, absl::Time no
     definitions[i].name = fmt::format("t{}/{}", trial_, definitions[i].name);
   }
   definitions_ = std::move(definitions);
-  broadcast_ = context_.shards.Start(
-      context_.view.shards, context_.view.number,
+  broadcast_ = context_.AskAll(
       [this](uint32_t, wire::Envelope::Body::Builder body) {
         auto list = body.initCreateTables().initDefinitions(static_cast<uint32_t>(definitions_.size()));
         for (uint32_t i = 0; i < definitions_.size(); ++i) definitions_[i].ToWire(list[i]);
@@ -82,8 +81,7 @@ void TrialTables::Drop(absl::Time now, Outbox& outbox) {
   if (dropping_ || !proposed()) return;
   context_.shards.Forget(broadcast_);
   dropping_ = true;
-  broadcast_ = context_.shards.Start(
-      context_.view.shards, context_.view.number,
+  broadcast_ = context_.AskAll(
       [this](uint32_t, wire::Envelope::Body::Builder body) {
         auto list = body.initDropTables().initTables(static_cast<uint32_t>(definitions_.size()));
         for (uint32_t i = 0; i < definitions_.size(); ++i) list.set(i, definitions_[i].number);

@@ -26,6 +26,7 @@ class TrialTables {
   // Drops them; dropped() once all shards have confirmed it, or if there never were any.
   void Drop(absl::Time now, Outbox& outbox);
   bool dropped() const { return context_.shards.Finished(broadcast_); }
+  bool dropping() const { return dropping_; }
 
  private:
   absl::StatusOr<std::vector<TableDefinition>> Read(capnp::List<wire::TableDefinition>::Reader proposal) const;

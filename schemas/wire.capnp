@@ -60,6 +60,14 @@ struct Envelope {
     scanTable @36 :ScanTable;                        # scannedRows
     scannedRows @37 :ScannedRows;
     loadRows @38 :LoadRows;                          # ok
+
+    # from shard to shard
+    forward @39 :Forward;                            # forwarded
+    forwarded @40 :Forwarded;
+
+    # to a shard
+    getFills @41 :Void;                              # fills
+    fills @42 :Fills;
   }
 }
 
@@ -149,6 +157,65 @@ struct View {
   primaries @3 :List(UInt32);       # shard index of each partition; the length is the number of partitions
   changed @4 :List(UInt64);         # view in which each partition last changed its primary
   you @5 :UInt32;                   # in installView: the index of the shard that is addressed
+  backups @6 :List(UInt32);         # shard index of each partition's second copy; 0xffffffff: none
+  fills @7 :List(UInt32);           # of the shard that is being filled to become it; likewise
+  fresh @8 :List(UInt64);           # view in which each partition last began empty
+  processes @9 :List(UInt64);       # incarnation of each shard's server
+}
+
+# ------------------------------------------------------------------------------------------------------- replication
+
+# What a primary has done, for a copy of its partitions to do as well: entries of one numbered stream from shard to shard. Both
+# must have the same view, or it is refused (viewAhead, staleView).
+struct Forward {
+  shard @0 :UInt32;                 # index of the sender
+  number @1 :UInt64;                # 1, 2, 3 ...; of `nothing`, the number that comes next
+  union {
+    nothing @2 :Void;               # only renews the lease
+    push @3 :ForwardedPush;
+    load @4 :LoadRows;
+    rows @5 :FilledRows;
+    windows @6 :FilledWindows;
+  }
+  stream @7 :UInt64;                # view in which the stream began; a later one begins anew with number 1
+}
+
+struct ForwardedPush {
+  push @0 :Push;
+  partitions @1 :List(UInt32);      # those that have applied it now; the others of its ids had done so before
+}
+
+# Rows that a copy in the making does not have yet, with their optimizer state.
+struct FilledRows {
+  partition @0 :UInt32;
+  table @1 :UInt32;
+  dim @2 :UInt32;
+  stateWidth @3 :UInt32;
+  count @4 :UInt32;
+  ids @5 :Data;                     # count x UInt64
+  rows @6 :Data;                    # count x (dim + stateWidth) Float32: weights, then state
+}
+
+# The last entry of a partition's filling: from here on the copy is whole.
+struct FilledWindows {
+  partition @0 :UInt32;
+  sessions @1 :List(SessionWindow);
+}
+
+struct SessionWindow {
+  session @0 :UInt64;
+  highest @1 :UInt64;
+  applied @2 :UInt64;               # bit i: whether highest - i was applied
+}
+
+struct Forwarded {
+  next @0 :UInt64;                  # the number that this shard waits for: all before it are applied
+}
+
+struct Fills {
+  view @0 :UInt64;
+  filled @1 :List(UInt32);          # partitions whose copy, by that view, is whole
+  silent @2 :List(UInt32);          # shards with a copy that have not answered for too long
 }
 
 struct OpenSession {

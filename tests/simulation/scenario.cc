@@ -132,6 +132,16 @@ void DrawSearch(Random& random, Scenario& scenario) {
   }
 }
 
+void DrawReplication(Random& random, Scenario& scenario) {
+  scenario.coordinator.replication = scenario.servers > 1 && random.OneIn(2) ? 2 : 1;
+  ReplicationOptions& options = scenario.replication;
+  options.lease = absl::Milliseconds(random.Between(200, 3000));
+  options.resend_after = absl::Milliseconds(random.Between(20, 300));
+  if (random.OneIn(3)) options.fill_bytes = random.Between(16, 400);
+  if (random.OneIn(3)) options.fill_ahead_bytes = random.Between(100, 4000);
+  if (random.OneIn(4)) options.max_unanswered_bytes = random.Between(500, 20000);
+}
+
 std::vector<std::string> Names(const Scenario& scenario) {
   std::vector<std::string> names = {"scheduler"};
   for (uint32_t i = 0; i < scenario.servers; ++i) names.push_back(fmt::format("s{}", i));
@@ -201,6 +211,7 @@ Scenario Scenario::FromSeed(uint64_t seed) {
   DrawFailures(random, scenario);
   scenario.launcher_reports_exits = random.OneIn(2);
   scenario.same_endpoints = random.OneIn(2);
+  DrawReplication(random, scenario);
   return scenario;
 }
 
@@ -215,6 +226,7 @@ std::string Scenario::Describe() const {
       absl::FormatDuration(network.slow_delay), absl::FormatDuration(coordinator.lease), worker.client.max_message_bytes,
       worker.prefetch ? "prefetching, " : "", same_endpoints ? "endpoints stay" : "endpoints change",
       launcher_reports_exits ? "reported" : "found by silence");
+  if (coordinator.replication > 1) text += fmt::format("  two copies, lease {}\n", absl::FormatDuration(replication.lease));
   if (coordinator.asha.has_value()) text += "  successive halving\n";
   for (const TrialConfig& trial : trials) {
     text +=

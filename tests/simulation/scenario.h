@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/trial_config.h"
+#include "ps/forwarding.h"
 #include "scheduler/coordinator.h"
 #include "tests/simulation/sim_worker.h"
 #include "tests/simulation/tamper.h"
@@ -27,6 +28,7 @@ struct Scenario {
   uint32_t shards_per_server = 1;
   uint32_t workers = 1;
   CoordinatorOptions coordinator;
+  ReplicationOptions replication;
   std::vector<TrialConfig> trials;  // those with a `start_from` begin with the model kWarmModel
   SimWorkerOptions worker;
   bool launcher_reports_exits = true;  // else dead processes are found by their silence

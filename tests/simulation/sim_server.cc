@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -10,18 +11,34 @@ namespace marquee::simulation {
 using Body = wire::Envelope::Body;
 
 SimServer::SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints,
-                     Peer scheduler)
+                     Peer scheduler, const ReplicationOptions& replication)
     : world_(world),
       ledger_(ledger),
       tamper_(tamper),
       self_(std::move(self)),
       endpoints_(std::move(endpoints)),
       scheduler_(std::move(scheduler)) {
-  for (const std::string& endpoint : endpoints_) shards_[endpoint].shard = std::make_unique<Shard>(self_, ShardOptions{});
+  for (const std::string& endpoint : endpoints_) {
+    shards_[endpoint].shard = std::make_unique<Shard>(self_, ShardOptions{.replication = replication});
+  }
+}
+
+absl::Time SimServer::next_timer() const {
+  if (finished_) return absl::InfiniteFuture();
+  absl::Time next = due_;
+  for (const auto& [endpoint, hosted] : shards_) next = std::min(next, hosted.shard->next_timer());
+  return next;
 }
 
 void SimServer::OnTimer(absl::Time now, Outbox& outbox) {
-  if (now < due_ || finished_) return;
+  if (finished_) return;
+  for (auto& [endpoint, hosted] : shards_) {
+    if (now < hosted.shard->next_timer()) continue;
+    Capture capture;
+    hosted.shard->OnTimer(now, capture);
+    Pass(hosted, capture, outbox);
+  }
+  if (now < due_) return;
   due_ = now + heartbeat_;
   OutgoingMessagePtr message = NewRequest(self_, 0, ++last_request_, absl::ZeroDuration());
   Body::Builder body = message->envelope().getBody();
@@ -53,44 +70,62 @@ void SimServer::OnSchedulerReply(const Message& message, absl::Time now, Outbox&
 }
 
 void SimServer::OnMessage(const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) {
-  if (endpoint.empty()) return OnSchedulerReply(message, now, outbox);
-  Hosted& hosted = shards_.at(endpoint);
+  if (endpoint.empty() && message.from() == scheduler_) return OnSchedulerReply(message, now, outbox);
+  if (!endpoint.empty()) return Give(endpoint, shards_.at(endpoint), message, now, outbox);
+  // The answer of another server's shard: that one of ours takes it which asked.
+  for (auto& [own, hosted] : shards_) Give(own, hosted, message, now, outbox);
+}
+
+void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message& message, absl::Time now, Outbox& outbox) {
   const Body::Reader request = message.envelope().getBody();
   CheckBeforeLoss(endpoint, request, now);
+  if (request.isPush()) {
+    hosted.pushes[{message.from(), message.envelope().getRequestId()}] = {request.getPush().getSession(),
+                                                                          request.getPush().getSequence()};
+  }
   Capture capture;
   if (tamper_ != nullptr) {
     tamper_->OnMessage(*hosted.shard, endpoint, message, now, capture);
   } else {
     hosted.shard->OnMessage(message, now, capture);
   }
-  if (capture.sent().size() != 1) {
-    world_.Violate(fmt::format("{} answered a request {} times", endpoint, capture.sent().size()));
+  if (request.isCloseSession()) {
+    for (const Capture::Sent& sent : capture.sent()) {
+      if (sent.message->envelope().asReader().getBody().isOk()) hosted.closed.insert(request.getCloseSession().getSession());
+    }
   }
+  Pass(hosted, capture, outbox);
+}
+
+void SimServer::Pass(Hosted& hosted, const Capture& capture, Outbox& outbox) {
   for (const Capture::Sent& sent : capture.sent()) {
-    CheckAnswer(hosted, request, sent.message->envelope().asReader().getBody());
+    const wire::Envelope::Reader envelope = sent.message->envelope().asReader();
+    const auto asked = hosted.pushes.find({sent.to, envelope.getRequestId()});
+    if (asked != hosted.pushes.end() && (envelope.getBody().isPushed() || envelope.getBody().isError())) {
+      if (envelope.getBody().isPushed()) CheckPushed(hosted, asked->second, envelope.getBody().getPushed().getDuplicate());
+      hosted.pushes.erase(asked);
+    }
     outbox.Send(sent.to, sent.message);
   }
 }
 
-void SimServer::CheckAnswer(Hosted& hosted, Body::Reader request, Body::Reader answer) {
-  if (request.isCloseSession() && answer.isOk()) hosted.closed.insert(request.getCloseSession().getSession());
-  if (request.isPush() && answer.isPushed() && !answer.getPushed().getDuplicate()) {
-    const wire::Push::Reader push = request.getPush();
-    if (const std::string wrong = ledger_.CheckApplied(push.getSession(), push.getSequence()); !wrong.empty()) {
-      world_.Violate(wrong);
-    }
+void SimServer::CheckPushed(const Hosted& hosted, const Hosted::Asked& push, bool duplicate) {
+  if (!duplicate) {
+    if (const std::string wrong = ledger_.CheckApplied(push.session, push.sequence); !wrong.empty()) world_.Violate(wrong);
   }
-  if (request.isPush() && answer.isPushed() && hosted.closed.contains(request.getPush().getSession())) {
-    world_.Violate(
-        fmt::format("{} took a push of session {}, which it had closed", self_.name, request.getPush().getSession()));
+  if (hosted.closed.contains(push.session)) {
+    world_.Violate(fmt::format("{} took a push of session {}, which it had closed", self_.name, push.session));
   }
 }
 
-// Tables end in two ways: they are dropped, or a newer view says that a server was lost, and with it a part of every trial.
+// Tables end in two ways: they are dropped, or a newer view says that rows were lost with a server, and with them a part of
+// every trial.
 void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader request, absl::Time now) {
   Shard& shard = *shards_.at(endpoint).shard;
-  const bool rolls_back =
-      request.isInstallView() && shard.view_number() != 0 && request.getInstallView().getNumber() > shard.view_number();
+  bool rolls_back = false;
+  if (request.isInstallView() && shard.view_number() != 0) {
+    for (const uint64_t fresh : request.getInstallView().getFresh()) rolls_back |= fresh > shard.view_number();
+  }
   std::set<TableNumber> ending;
   if (request.isDropTables()) {
     for (const TableNumber number : request.getDropTables().getTables()) ending.insert(number);

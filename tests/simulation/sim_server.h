@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ps/shard.h"
@@ -21,11 +22,12 @@ namespace marquee::simulation {
 class SimServer : public Process {
  public:
   // `tamper` may be null. All that is referred to must outlive the server.
-  SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints, Peer scheduler);
+  SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints, Peer scheduler,
+            const ReplicationOptions& replication);
 
   void OnMessage(const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override;
   void OnTimer(absl::Time now, Outbox& outbox) override;
-  absl::Time next_timer() const override { return finished_ ? absl::InfiniteFuture() : due_; }
+  absl::Time next_timer() const override;
 
   // Empty if the shards hold no table and no open session any more.
   std::string CheckEmpty() const;
@@ -34,12 +36,20 @@ class SimServer : public Process {
   struct Hosted {
     std::unique_ptr<Shard> shard;
     std::set<uint64_t> closed;  // sessions, by its own word
+    struct Asked {
+      uint64_t session = 0;
+      uint64_t sequence = 0;
+    };
+    std::map<std::pair<Peer, uint64_t>, Asked> pushes;  // by who asked and their request id; those without an answer yet
   };
 
   void OnSchedulerReply(const Message& message, absl::Time now, Outbox& outbox);
+  void Give(const std::string& endpoint, Hosted& hosted, const Message& message, absl::Time now, Outbox& outbox);
+  // What a shard has said: its answers are looked at, with what they answer.
+  void Pass(Hosted& hosted, const Capture& capture, Outbox& outbox);
   void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
   void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
-  void CheckAnswer(Hosted& hosted, wire::Envelope::Body::Reader request, wire::Envelope::Body::Reader answer);
+  void CheckPushed(const Hosted& hosted, const Hosted::Asked& push, bool duplicate);
 
   World& world_;
   Ledger& ledger_;

@@ -93,7 +93,8 @@ void Run::StartServer(const std::string& name) {
   std::vector<std::string> endpoints;
   const std::string suffix = scenario_.same_endpoints ? "" : fmt::format(".{}", ++generation_);
   for (uint32_t i = 0; i < scenario_.shards_per_server; ++i) endpoints.push_back(fmt::format("{}/{}{}", name, i, suffix));
-  auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint);
+  auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint,
+                                            scenario_.replication);
   servers_[name] = server.get();
   world_.Start(name, endpoints, std::move(server));
 }

@@ -160,7 +160,11 @@ class SchedulerLink::Impl {
   const std::optional<TrialAssignment>& assignment() const { return assignment_; }
 
   void DefineTables(std::vector<TableDefinition> definitions, absl::Time now, Outbox& outbox);
-  const std::optional<std::vector<TableDefinition>>& tables() const { return tables_; }
+  // Shards that only an older view names may not know them.
+  const std::optional<std::vector<TableDefinition>>& tables() const {
+    static const std::optional<std::vector<TableDefinition>> kNone;
+    return view_.number < tables_view_ ? kNone : tables_;
+  }
   void RequestWork(absl::Time now, Outbox& outbox);
   std::optional<WorkItem> TakeWork() { return std::exchange(work_, std::nullopt); }
   void SetTick(TickReport report, absl::Time now, Outbox& outbox);
@@ -223,6 +227,7 @@ class SchedulerLink::Impl {
   bool shutdown_ = false;
   View view_;
   uint64_t wanted_view_ = 0;
+  uint64_t tables_view_ = 0;  // in which the tables were made
 
   std::optional<TrialAssignment> assignment_;
   bool session_lost_ = false;
@@ -320,6 +325,7 @@ void SchedulerLink::Impl::OnMessage(const Message& message, absl::Time now, Outb
 absl::Status SchedulerLink::Impl::Handle(const Message& message, absl::Time now) {
   const Body::Reader body = message.envelope().getBody();
   const uint64_t request_id = message.envelope().getRequestId();
+  if (registered_) WantView(message.envelope().getView());
   if (request_id == 0) {
     return body.which() == Body::CLOCKS ? HandleClocks(body.getClocks()) : UnexpectedBody("nothing", body.which());
   }
@@ -365,6 +371,7 @@ absl::Status SchedulerLink::Impl::HandleReply(Kind kind, Body::Reader body, absl
       auto tables = TablesOf(body.getTables(), proposed_);
       if (!tables.ok()) return tables.status();
       tables_ = *std::move(tables);
+      tables_view_ = wanted_view_;
       Close(kTables);
       return absl::OkStatus();
     }

@@ -371,11 +371,11 @@ TEST(Shard, AFullTableTakesNoNewRowsButUpdatesOldOnes) {
 // ------------------------------------------------------------------------------------------------------------ views
 
 View TwoShardView(uint64_t number, std::vector<ShardIndex> primaries, std::vector<uint64_t> changed) {
-  return {.number = number,
-          .cluster_id = kClusterId,
-          .shards = {"tcp://a:1", "tcp://a:2"},
-          .primaries = std::move(primaries),
-          .changed = std::move(changed)};
+  View view = MakeEvenView(number, kClusterId, {"tcp://a:1", "tcp://a:2"}, static_cast<uint32_t>(primaries.size()));
+  view.primaries = std::move(primaries);
+  view.changed = std::move(changed);
+  view.fresh = view.changed;  // with a single copy, who takes a partition over begins empty
+  return view;
 }
 
 TEST(Shard, ViewsOnlyGoForward) {

@@ -178,6 +178,7 @@ TEST(ShardWalkAndLoad, KnowOnlyThePartitionsThatTheShardOwns) {
     view.primaries[p] = p < 4 ? 0 : 1;
     view.changed[p] = p < 4 ? 1 : 2;
   }
+  view.fresh = view.changed;
   ASSERT_EQ(AskOutcome(ready.shard, MakeInstallView(view, 0)), "ok");
   std::map<Id, std::vector<float>> rows;
   EXPECT_EQ(TakeRows(Ask(ready.shard, MakeScan(1, {}, kPartitions, 1000, 2)), &rows).partition, kPartitions);
