@@ -78,6 +78,8 @@ absl::StatusOr<Message> Message::Open(Peer from, std::vector<Frame> frames) {
   return message;
 }
 
+Message Message::Share() const { return Open(from_, frames_).value(); }
+
 absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
   absl::StatusOr<Message> message = Open(std::move(from), std::move(frames));
   if (!message.ok()) return message;

@@ -54,6 +54,9 @@ class Message {
   Message(Message&&) = default;
   Message& operator=(Message&&) = default;
 
+  // The same message once more; both keep its bytes alive.
+  Message Share() const;
+
   const Peer& from() const { return from_; }
   wire::Envelope::Reader envelope() const { return envelope_; }
   size_t bytes() const { return bytes_; }

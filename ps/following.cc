@@ -7,6 +7,11 @@
 #include "ps/row_request.h"
 
 namespace marquee {
+namespace {
+
+constexpr size_t kMaxAheadBytes = 16U << 20U;  // of one stream
+
+}  // namespace
 
 absl::Time Following::LastAnswer(ShardIndex primary) const {
   const auto stream = streams_.find(primary);
@@ -33,14 +38,47 @@ MaybeRefusal Following::Take(const Message& message, absl::Time now, uint64_t* n
   }
   Stream& stream = streams_[forward.getShard()];
   if (stream.incarnation != envelope.getIncarnation() || stream.began < forward.getStream()) {
-    stream = {.incarnation = envelope.getIncarnation(), .began = forward.getStream(), .answered = stream.answered};
+    const absl::Time answered = stream.answered;
+    stream = Stream();
+    stream.incarnation = envelope.getIncarnation();
+    stream.began = forward.getStream();
+    stream.answered = answered;
   }
-  if (forward.getNumber() == stream.next && !forward.isNothing()) {
-    if (MaybeRefusal refusal = Apply(forward)) return refusal;
-    ++stream.next;
+  if (!forward.isNothing()) {
+    if (forward.getNumber() > stream.next) KeepAhead(stream, forward.getNumber(), message);
+    if (forward.getNumber() == stream.next) {
+      if (MaybeRefusal refusal = TakeInOrder(stream, forward)) return refusal;
+    }
   }
   stream.answered = now;
   *next = stream.next;
+  return std::nullopt;
+}
+
+void Following::OnView() {
+  for (auto& [primary, stream] : streams_) {
+    stream.ahead.clear();
+    stream.ahead_bytes = 0;
+  }
+}
+
+void Following::KeepAhead(Stream& stream, uint64_t number, const Message& message) {
+  if (stream.ahead_bytes + message.bytes() > kMaxAheadBytes) return;  // it will come again
+  if (stream.ahead.try_emplace(number, message.Share()).second) stream.ahead_bytes += message.bytes();
+}
+
+// A refusal is of the first entry; one that came ahead and is refused is asked for again.
+MaybeRefusal Following::TakeInOrder(Stream& stream, wire::Forward::Reader forward) {
+  if (MaybeRefusal refusal = Apply(forward)) return refusal;
+  ++stream.next;
+  while (!stream.ahead.empty() && stream.ahead.begin()->first <= stream.next) {
+    const Message message = std::move(stream.ahead.extract(stream.ahead.begin()).mapped());
+    stream.ahead_bytes -= message.bytes();
+    const wire::Forward::Reader next = message.envelope().getBody().getForward();
+    if (next.getNumber() < stream.next) continue;
+    if (Apply(next)) break;
+    ++stream.next;
+  }
   return std::nullopt;
 }
 

@@ -31,6 +31,9 @@ class Following {
   // session that the scheduler has not told this shard of yet; the primary sends the entry again.
   MaybeRefusal Take(const Message& message, absl::Time now, uint64_t* next);
 
+  // Entries of the view before are refused from now on.
+  void OnView();
+
   // When this shard last answered that one; InfinitePast if never.
   absl::Time LastAnswer(ShardIndex primary) const;
   // The partition's copy begins anew.
@@ -43,9 +46,13 @@ class Following {
     uint64_t incarnation = 0;  // of the sender
     uint64_t began = 0;        // view
     uint64_t next = 1;
+    std::map<uint64_t, Message> ahead;  // of this view, by number: what came before what it follows
+    size_t ahead_bytes = 0;
     absl::Time answered = absl::InfinitePast();
   };
 
+  MaybeRefusal TakeInOrder(Stream& stream, wire::Forward::Reader forward);
+  void KeepAhead(Stream& stream, uint64_t number, const Message& message);
   MaybeRefusal Apply(wire::Forward::Reader forward);
   MaybeRefusal ApplyPush(wire::ForwardedPush::Reader forwarded);
   MaybeRefusal ApplyLoad(wire::LoadRows::Reader load);

@@ -34,13 +34,19 @@ class SectionChecker {
   // `name` is what errors call the section: "push.sections[2]".
   template <typename Section>
   MaybeRefusal Check(Section section, std::string name, TableStore** table, absl::Span<const Id>* ids) {
-    name_ = std::move(name);
+    if (MaybeRefusal refusal = CheckOwned(section, std::move(name), ids)) return refusal;
     *table = context_.tables.Find(section.getTable());
     if (*table == nullptr) return Wrong(ErrorCode::UNKNOWN_TABLE, "table", fmt::format("no table {}", section.getTable()));
-    if (section.getDim() != (*table)->dim()) {
-      return Wrong(ErrorCode::WRONG_DIMENSION, "dim",
-                   fmt::format("{}; {} has {}", section.getDim(), (*table)->definition().name, (*table)->dim()));
-    }
+    if (section.getDim() == (*table)->dim()) return std::nullopt;
+    return Wrong(ErrorCode::WRONG_DIMENSION, "dim",
+                 fmt::format("{}; {} has {}", section.getDim(), (*table)->definition().name, (*table)->dim()));
+  }
+
+  // The part of Check that comes first: a shard that has none of these rows need not know their table either, and whoever asks
+  // it must hear that the view has changed.
+  template <typename Section>
+  MaybeRefusal CheckOwned(Section section, std::string name, absl::Span<const Id>* ids) {
+    name_ = std::move(name);
     rows_ += section.getCount();
     if (rows_ > context_.max_rows) {
       return Wrong(ErrorCode::TOO_LARGE, "count", fmt::format("over {} rows in one request", context_.max_rows));
@@ -150,17 +156,28 @@ MaybeRefusal PushRequest::CheckForwarded(wire::Push::Reader push, const Ownershi
   return std::nullopt;
 }
 
-MaybeRefusal PushRequest::Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context) {
+MaybeRefusal PushRequest::CheckSession(wire::Push::Reader push, const uint64_t* trial, const RequestContext& context) {
+  if (trial != nullptr) return std::nullopt;
+  SectionChecker checker(context, &rows_of_partition);
+  for (const auto section : push.getSections()) {
+    absl::Span<const Id> ids;
+    if (MaybeRefusal refusal = checker.CheckOwned(section, "push.sections", &ids)) return refusal;
+  }
+  return Refusal{ErrorCode::UNKNOWN_SESSION, "push.session", fmt::format("{} is not open", push.getSession())};
+}
+
+MaybeRefusal PushRequest::Check(wire::Push::Reader push, const uint64_t* trial, const RequestContext& context) {
+  if (MaybeRefusal refusal = CheckSession(push, trial, context)) return refusal;
   SectionChecker checker(context, &rows_of_partition);
   for (size_t i = 0; i < push.getSections().size(); ++i) {
     const auto section = push.getSections()[static_cast<uint32_t>(i)];
     TableStore* table = nullptr;
     absl::Span<const Id> ids;
     if (MaybeRefusal refusal = checker.Check(section, fmt::format("push.sections[{}]", i), &table, &ids)) return refusal;
-    if (table->definition().trial != trial) {
+    if (table->definition().trial != *trial) {
       return checker.Wrong(ErrorCode::CONFLICT, "table",
                            fmt::format("{} is of trial {}; the session is of trial {}", table->definition().name,
-                                       table->definition().trial, trial));
+                                       table->definition().trial, *trial));
     }
     const float rate = section.getLearningRate();
     if (!std::isfinite(rate)) return checker.Wrong(ErrorCode::NOT_FINITE, "learningRate", fmt::format("{}", rate));

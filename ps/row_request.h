@@ -49,11 +49,14 @@ struct PushRequest {
   std::vector<Section> sections;
   std::vector<uint32_t> rows_of_partition;
 
-  // `trial` is that of the push's session.
-  MaybeRefusal Check(wire::Push::Reader push, uint64_t trial, const RequestContext& context);
+  // `trial` is that of the push's session; nullptr if it is not open.
+  MaybeRefusal Check(wire::Push::Reader push, const uint64_t* trial, const RequestContext& context);
   // As another shard forwards it: rows of any partition are fine, and those of tables that were dropped here are left out. A
   // table that is not here yet is refused with notYet.
   MaybeRefusal CheckForwarded(wire::Push::Reader push, const Ownership& ownership, const TableSet& tables, uint64_t max_rows);
+
+ private:
+  MaybeRefusal CheckSession(wire::Push::Reader push, const uint64_t* trial, const RequestContext& context);
 };
 
 struct LoadRequest {

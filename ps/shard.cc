@@ -202,11 +202,7 @@ MaybeRefusal Shard::Impl::CheckPush(const Message& message, PushRequest* request
   const RequestContext context = ContextOf(message);
   if (push.getSequence() == 0) return Refusal{ErrorCode::MALFORMED, "push.sequence", "0; pushes are numbered from 1"};
   if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
-  const uint64_t* const trial = sessions_.TrialOf(push.getSession());
-  if (trial == nullptr) {
-    return Refusal{ErrorCode::UNKNOWN_SESSION, "push.session", fmt::format("{} is not open", push.getSession())};
-  }
-  return request->Check(push, *trial, context);
+  return request->Check(push, sessions_.TrialOf(push.getSession()), context);
 }
 
 MaybeRefusal Shard::Impl::CheckBudgets(const PushRequest& request, absl::Span<const uint8_t> skip) const {
@@ -391,6 +387,7 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
     const absl::Duration lease = options_.replication.lease * (1 + options_.replication.clock_drift);
     forwarding_.ServeFrom(p, following_.LastAnswer(before.primaries[p]) + lease);
   }
+  following_.OnView();
   forwarding_.OnView(before, now_, *outbox_);
   return OkOr(message, std::nullopt);
 }

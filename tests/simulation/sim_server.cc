@@ -10,6 +10,13 @@ namespace marquee::simulation {
 
 using Body = wire::Envelope::Body;
 
+namespace {
+
+// Pushes, but for those that had been applied before.
+uint64_t Applied(const Shard& shard) { return shard.counters().pushes - shard.counters().duplicates; }
+
+}  // namespace
+
 SimServer::SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints,
                      Peer scheduler, const ReplicationOptions& replication)
     : world_(world),
@@ -80,14 +87,18 @@ void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message&
   const Body::Reader request = message.envelope().getBody();
   CheckBeforeLoss(endpoint, request, now);
   if (request.isPush()) {
-    hosted.pushes[{message.from(), message.envelope().getRequestId()}] = {request.getPush().getSession(),
-                                                                          request.getPush().getSequence()};
+    hosted.pushes[{message.from(), message.envelope().getRequestId()}] = request.getPush().getSession();
   }
   Capture capture;
+  const uint64_t applied_before = Applied(*hosted.shard);
   if (tamper_ != nullptr) {
     tamper_->OnMessage(*hosted.shard, endpoint, message, now, capture);
   } else {
     hosted.shard->OnMessage(message, now, capture);
+  }
+  if (request.isPush() && Applied(*hosted.shard) != applied_before) {
+    const std::string wrong = ledger_.CheckApplied(request.getPush().getSession(), request.getPush().getSequence());
+    if (!wrong.empty()) world_.Violate(wrong);
   }
   if (request.isCloseSession()) {
     for (const Capture::Sent& sent : capture.sent()) {
@@ -102,19 +113,12 @@ void SimServer::Pass(Hosted& hosted, const Capture& capture, Outbox& outbox) {
     const wire::Envelope::Reader envelope = sent.message->envelope().asReader();
     const auto asked = hosted.pushes.find({sent.to, envelope.getRequestId()});
     if (asked != hosted.pushes.end() && (envelope.getBody().isPushed() || envelope.getBody().isError())) {
-      if (envelope.getBody().isPushed()) CheckPushed(hosted, asked->second, envelope.getBody().getPushed().getDuplicate());
+      if (envelope.getBody().isPushed() && hosted.closed.contains(asked->second)) {
+        world_.Violate(fmt::format("{} took a push of session {}, which it had closed", self_.name, asked->second));
+      }
       hosted.pushes.erase(asked);
     }
     outbox.Send(sent.to, sent.message);
-  }
-}
-
-void SimServer::CheckPushed(const Hosted& hosted, const Hosted::Asked& push, bool duplicate) {
-  if (!duplicate) {
-    if (const std::string wrong = ledger_.CheckApplied(push.session, push.sequence); !wrong.empty()) world_.Violate(wrong);
-  }
-  if (hosted.closed.contains(push.session)) {
-    world_.Violate(fmt::format("{} took a push of session {}, which it had closed", self_.name, push.session));
   }
 }
 

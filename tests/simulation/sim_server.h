@@ -35,12 +35,8 @@ class SimServer : public Process {
  private:
   struct Hosted {
     std::unique_ptr<Shard> shard;
-    std::set<uint64_t> closed;  // sessions, by its own word
-    struct Asked {
-      uint64_t session = 0;
-      uint64_t sequence = 0;
-    };
-    std::map<std::pair<Peer, uint64_t>, Asked> pushes;  // by who asked and their request id; those without an answer yet
+    std::set<uint64_t> closed;                             // sessions, by its own word
+    std::map<std::pair<Peer, uint64_t>, uint64_t> pushes;  // sessions of those without an answer, by who asked and request id
   };
 
   void OnSchedulerReply(const Message& message, absl::Time now, Outbox& outbox);
@@ -49,7 +45,6 @@ class SimServer : public Process {
   void Pass(Hosted& hosted, const Capture& capture, Outbox& outbox);
   void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
   void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
-  void CheckPushed(const Hosted& hosted, const Hosted::Asked& push, bool duplicate);
 
   World& world_;
   Ledger& ledger_;
