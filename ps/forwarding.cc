@@ -344,6 +344,12 @@ std::vector<ShardIndex> Forwarding::Silent(absl::Time now) const {
   return silent;
 }
 
+size_t Forwarding::unanswered_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [copy, stream] : streams_) bytes += stream.bytes;
+  return bytes;
+}
+
 // One partition after the other, for each copy as far as its answers let it.
 void Forwarding::FillMore(absl::Time now, Outbox& outbox) {
   for (auto& [partition, fill] : fills_) {

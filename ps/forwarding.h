@@ -71,6 +71,7 @@ class Forwarding {
   // Shards with a copy that have answered nothing for some leases: only a view without them lets this shard go on.
   std::vector<ShardIndex> Silent(absl::Time now) const;
   size_t waiting_replies() const { return waiting_.size(); }
+  size_t unanswered_bytes() const;
 
  private:
   struct Entry {

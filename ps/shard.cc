@@ -64,6 +64,17 @@ class Shard::Impl {
   uint64_t view_number() const { return ownership_.view().number; }
   size_t open_sessions() const { return sessions_.open(); }
   std::string DumpState() const;
+  PartitionDump DumpPartition(PartitionNumber partition) const;
+  const View& view() const { return ownership_.view(); }
+  Replication replication() const {
+    Replication replication{.unanswered_bytes = forwarding_.unanswered_bytes(),
+                            .waiting_replies = forwarding_.waiting_replies(),
+                            .single_partitions = 0};
+    for (PartitionNumber p = 0; p < view().partitions(); ++p) {
+      if (ownership_.role(p) == CopyRole::kPrimary && view().backups[p] == kNoShard) ++replication.single_partitions;
+    }
+    return replication;
+  }
 
  private:
   // The reply; nothing if it comes later, or never.
@@ -447,6 +458,26 @@ OutgoingMessagePtr Shard::Impl::HandleGetStatistics(const Message& message) {
   return reply;
 }
 
+Shard::PartitionDump Shard::Impl::DumpPartition(PartitionNumber partition) const {
+  PartitionDump dump;
+  for (const auto& [number, table] : tables_.all()) {
+    const uint64_t rows = table->rows_in(partition);
+    const size_t width = table->dim() + table->state_width();
+    std::vector<Id> ids(rows);
+    std::vector<float> values(rows * width);
+    table->CopyRows(partition, 0, rows, ids.data(), values.data());
+    std::map<Id, absl::Span<const float>> sorted;
+    for (uint64_t i = 0; i < rows; ++i) sorted[ids[i]] = absl::MakeConstSpan(values).subspan(i * width, width);
+    std::string& text = dump.tables[number];
+    for (const auto& [id, row] : sorted) text += fmt::format("{:x}: {:a}\n", id, fmt::join(row, " "));
+  }
+  for (const auto& [number, session] : sessions_.sessions()) {
+    const PushWindow window = partition < session.windows.size() ? session.windows[partition] : PushWindow();
+    dump.sessions[number] = fmt::format("{} {:x}", window.highest(), window.applied());
+  }
+  return dump;
+}
+
 std::string Shard::Impl::DumpState() const {
   const View& view = ownership_.view();
   std::string text = fmt::format("view {} of {:x}: {} changed {} backups {} fills {}\n", view.number, view.cluster_id,
@@ -481,6 +512,9 @@ std::vector<Shard::TableStatistics> Shard::Tables() const { return impl_->TableS
 const Shard::Counters& Shard::counters() const { return impl_->counters(); }
 uint64_t Shard::view_number() const { return impl_->view_number(); }
 size_t Shard::open_sessions() const { return impl_->open_sessions(); }
+const View& Shard::view() const { return impl_->view(); }
+Shard::Replication Shard::replication() const { return impl_->replication(); }
+Shard::PartitionDump Shard::DumpPartition(PartitionNumber partition) const { return impl_->DumpPartition(partition); }
 std::string Shard::DumpState() const { return impl_->DumpState(); }
 
 }  // namespace marquee

@@ -59,6 +59,23 @@ class Shard {
   uint64_t view_number() const;
   size_t open_sessions() const;
 
+  const View& view() const;
+  // Bytes that were forwarded to copies and are not answered, replies that wait for copies, and partitions that have, by the
+  // view, no second copy that is whole.
+  struct Replication {
+    uint64_t unanswered_bytes = 0;
+    uint64_t waiting_replies = 0;
+    uint64_t single_partitions = 0;
+  };
+  Replication replication() const;
+
+  // What it holds of a partition: rows by table, and windows by session. For tests: equal texts are equal states.
+  struct PartitionDump {
+    std::map<TableNumber, std::string> tables;
+    std::map<uint64_t, std::string> sessions;  // open ones
+  };
+  PartitionDump DumpPartition(PartitionNumber partition) const;
+
   // All that requests can change, as text in an order that depends on nothing but it: equal texts are equal states. For tests.
   std::string DumpState() const;
 

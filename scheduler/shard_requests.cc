@@ -19,6 +19,13 @@ absl::Status StatusOf(const std::string& endpoint, wire::Error::Reader error) {
                                                    error.getField().cStr(), error.getMessage().cStr()));
 }
 
+// Whether a shard was asked to begin what it was told the end of already: a shard that joins is told what there is, and may
+// hear of an end first.
+bool EndedSince(wire::Envelope::Body::Reader asked, wire::Error::Code code) {
+  return (asked.isOpenSession() && code == wire::Error::Code::UNKNOWN_SESSION) ||
+         (asked.isCreateTables() && code == wire::Error::Code::UNKNOWN_TABLE);
+}
+
 // Nothing where the reply does not have the shape that it says.
 std::optional<ShardRequests::Scanned> ReadScanned(wire::ScannedRows::Reader reader) {
   const uint64_t count = reader.getCount();
@@ -130,6 +137,7 @@ bool ShardRequests::OnReply(const Message& message) {
       if (PassesByItself(body.getError().getCode())) return true;
       // By a shard that has the view which is being installed; whoever asks does so again under that one.
       if (hold_ && body.getError().getCode() == wire::Error::Code::STALE_VIEW) return true;
+      if (EndedSince(request.message->envelope().getBody().asReader(), body.getError().getCode())) break;
       broadcast.refusals[request.shard] = StatusOf(request.endpoint, body.getError());
       break;
     case wire::Envelope::Body::TABLES: {

@@ -233,10 +233,10 @@ void ViewChanges::TellJoined(absl::Time now, Outbox& outbox) {
   const auto tell = [&](const ShardRequests::Fill& fill) {
     broadcasts_.push_back(context_.shards.StartSome(joining_, context_.view, 0, fill, now, outbox));
   };
-  tell([&](uint32_t, wire::Envelope::Body::Builder body) {
-    auto list = body.initCreateTables().initDefinitions(static_cast<uint32_t>(knowledge.tables.size()));
-    for (uint32_t i = 0; i < knowledge.tables.size(); ++i) knowledge.tables[i].ToWire(list[i]);
-  });
+  // One by one, since some may be dropped before they are told here.
+  for (const TableDefinition& table : knowledge.tables) {
+    tell([&](uint32_t, wire::Envelope::Body::Builder body) { table.ToWire(body.initCreateTables().initDefinitions(1)[0]); });
+  }
   for (const ShardKnowledge::Session& session : knowledge.sessions) {
     tell([&](uint32_t, wire::Envelope::Body::Builder body) {
       body.initOpenSession().setSession(session.number);

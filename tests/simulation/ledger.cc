@@ -95,6 +95,17 @@ std::string Ledger::CheckRow(TableNumber table, Id id, absl::Span<const float> v
   return "";
 }
 
+std::string Ledger::Serve(TableNumber table, Id id, const std::string& shard, uint64_t view) {
+  const auto [found, first] = servers_.try_emplace({table, id}, Server{.shard = shard, .view = view});
+  Server& newest = found->second;
+  if (!first && newest.shard != shard && newest.view > view) {
+    return fmt::format("table {} row {:x}: {} serves it under view {}, and {} did under view {}", table, id, shard, view,
+                       newest.shard, newest.view);
+  }
+  if (view >= newest.view) newest = {.shard = shard, .view = view};
+  return "";
+}
+
 std::string Ledger::CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session,
                                uint64_t step) const {
   const Row* row = FindRow(table, id);

@@ -64,6 +64,10 @@ class Ledger {
   // Empty if the row may look like that to a read that was asked for when `acknowledged_before` were acknowledged.
   std::string CheckRow(TableNumber table, Id id, absl::Span<const float> values, uint64_t acknowledged_before) const;
 
+  // Empty if a shard with that view may serve the row, by a read or by a push that it applies: no other has done so under a
+  // newer view.
+  std::string Serve(TableNumber table, Id id, const std::string& shard, uint64_t view);
+
   // Empty if every push of other sessions up to and including `step` is in the row.
   std::string CheckFresh(TableNumber table, Id id, absl::Span<const float> values, uint64_t session, uint64_t step) const;
 
@@ -88,6 +92,10 @@ class Ledger {
     uint32_t dim = 0;
     std::vector<AttemptNumber> places;  // in the order of columns, then digits
   };
+  struct Server {
+    std::string shard;
+    uint64_t view = 0;
+  };
   std::string Name(AttemptNumber number) const;
   const Row* FindRow(TableNumber table, Id id) const;  // nullptr if nobody pushed to it, or it was rolled back
 
@@ -95,6 +103,7 @@ class Ledger {
   std::map<uint64_t, std::map<uint64_t, AttemptNumber>> sequences_;     // by session and last sequence
   std::map<std::tuple<uint64_t, uint32_t, uint64_t>, uint64_t> owner_;  // of (trial, epoch, position): the newest session
   std::map<TableNumber, std::map<Id, Row>> tables_;
+  std::map<std::pair<TableNumber, Id>, Server> servers_;  // of the newest view that a row was served under
   std::set<TableNumber> rolled_back_;
   uint64_t acknowledged_ = 0;
   mutable uint64_t rows_checked_ = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace marquee::simulation {
@@ -100,7 +101,8 @@ void DrawLateness(Random& random, Scenario& scenario) {
     scenario.cuts.push_back({.one = "scheduler",
                              .other = fmt::format("w{}", random.Below(scenario.workers)),
                              .from = from,
-                             .until = from + absl::Milliseconds(random.Between(2000, 12000))});
+                             .until = from + absl::Milliseconds(random.Between(2000, 12000)),
+                             .one_way = false});
   }
   // Shards hear late, too, but not so late that they are taken for dead.
   for (uint64_t n = random.Between(2, 8); n > 0; --n) {
@@ -108,7 +110,8 @@ void DrawLateness(Random& random, Scenario& scenario) {
     scenario.cuts.push_back({.one = "scheduler",
                              .other = fmt::format("s{}", random.Below(scenario.servers)),
                              .from = from,
-                             .until = from + scenario.coordinator.lease * 0.6});
+                             .until = from + scenario.coordinator.lease * 0.6,
+                             .one_way = false});
   }
 }
 
@@ -139,6 +142,7 @@ void DrawReplication(Random& random, Scenario& scenario) {
   options.resend_after = absl::Milliseconds(random.Between(20, 300));
   if (random.OneIn(3)) options.fill_bytes = random.Between(16, 400);
   if (random.OneIn(3)) options.fill_ahead_bytes = random.Between(100, 4000);
+  if (random.OneIn(2)) scenario.clock_drift = 0.04;  // two of them differ by less than ReplicationOptions::clock_drift
   if (random.OneIn(4)) options.max_unanswered_bytes = random.Between(500, 20000);
 }
 
@@ -147,6 +151,24 @@ std::vector<std::string> Names(const Scenario& scenario) {
   for (uint32_t i = 0; i < scenario.servers; ++i) names.push_back(fmt::format("s{}", i));
   for (uint32_t i = 0; i < scenario.workers; ++i) names.push_back(fmt::format("w{}", i));
   return names;
+}
+
+void DrawCrash(Random& random, const std::string& name, absl::Time from, Scenario& scenario) {
+  using Body = wire::Envelope::Body;
+  static const std::map<char, std::vector<Body::Which>> kKinds = {
+      {'s',
+       {Body::PUSH, Body::PULL, Body::FORWARD, Body::FORWARDED, Body::INSTALL_VIEW, Body::OPEN_SESSION, Body::CLOSE_SESSION,
+        Body::CREATE_TABLES, Body::DROP_TABLES, Body::GET_FILLS, Body::LOAD_ROWS, Body::SCAN_TABLE}},
+      {'c',
+       {Body::REGISTER, Body::OK, Body::TICK, Body::GET_WORK, Body::EVALUATED, Body::DEFINE_TABLES, Body::FILLS,
+        Body::SCANNED_ROWS}},
+      {'w', {Body::PUSHED, Body::ROWS, Body::WORK, Body::CLOCKS, Body::ASSIGNMENT, Body::VIEW, Body::TABLES}}};
+  const auto& kinds = kKinds.at(name == "scheduler" ? 'c' : name[0]);
+  scenario.crashes.push_back({.name = name,
+                              .from = from,
+                              .kind = kinds[random.Below(kinds.size())],
+                              .point = static_cast<CrashPoint>(random.Below(4)),
+                              .down = absl::Milliseconds(random.Between(1, 6000))});
 }
 
 void DrawFailures(Random& random, Scenario& scenario) {
@@ -175,8 +197,20 @@ void DrawFailures(Random& random, Scenario& scenario) {
       scenario.cuts.push_back({.one = names[random.Below(names.size())],
                                .other = names[random.Below(names.size())],
                                .from = from,
-                               .until = from + absl::Milliseconds(random.Between(100, 12000))});
+                               .until = from + absl::Milliseconds(random.Between(100, 12000)),
+                               .one_way = random.OneIn(3)});
     }
+  }
+  if (random.OneIn(4)) {  // processes stand still, for less or longer than a lease
+    for (uint64_t n = random.Between(1, 3); n > 0; --n) {
+      const absl::Time from = time();
+      scenario.pauses.push_back({.name = names[random.Below(names.size())],
+                                 .from = from,
+                                 .until = from + absl::Milliseconds(random.Between(10, 8000))});
+    }
+  }
+  if (random.OneIn(4)) {  // processes crash in the middle of something
+    for (uint64_t n = random.Between(1, 2); n > 0; --n) DrawCrash(random, names[random.Below(names.size())], time(), scenario);
   }
 }
 
@@ -239,10 +273,41 @@ std::string Scenario::Describe() const {
     text += fmt::format("  {} is killed at {:.3f} s for {}\n", kill.name, seconds(kill.at), absl::FormatDuration(kill.down));
   }
   for (const Cut& cut : cuts) {
-    text += fmt::format("  {} and {} are cut off from {:.3f} to {:.3f} s\n", cut.one, cut.other, seconds(cut.from),
-                        seconds(cut.until));
+    text += fmt::format("  {} {} {} are cut off from {:.3f} to {:.3f} s\n", cut.one, cut.one_way ? "towards" : "and", cut.other,
+                        seconds(cut.from), seconds(cut.until));
   }
+  for (const Pause& pause : pauses) {
+    text += fmt::format("  {} is paused from {:.3f} to {:.3f} s\n", pause.name, seconds(pause.from), seconds(pause.until));
+  }
+  for (const Crash& crash : crashes) {
+    static constexpr const char* kPoints[] = {"received", "handled", "handled and forwarded", "answered"};
+    text += fmt::format("  {} crashes from {:.3f} s on, once it has {} a {}, for {}\n", crash.name, seconds(crash.from),
+                        kPoints[static_cast<size_t>(crash.point)], BodyName(crash.kind), absl::FormatDuration(crash.down));
+  }
+  if (clock_drift > 0) text += fmt::format("  clocks drift by up to {}\n", clock_drift);
   return text;
+}
+
+void Outcome::Add(const Outcome& other) {
+  messages += other.messages;
+  steps += other.steps;
+  pushes += other.pushes;
+  duplicates += other.duplicates;
+  rows_checked += other.rows_checked;
+  staleness_checks += other.staleness_checks;
+  copies_checked += other.copies_checked;
+  sessions_lost += other.sessions_lost;
+  repeated_examples += other.repeated_examples;
+  seconds += other.seconds;
+}
+
+std::string Outcome::Totals() const {
+  return fmt::format(
+      "{:.0f} simulated seconds, {} messages, {} steps, {} pushes, {} of them acknowledged as duplicates, {} rows checked, {} "
+      "of "
+      "them for staleness, {} copies of partitions compared, {} sessions lost, {} examples repeated",
+      seconds, messages, steps, pushes, duplicates, rows_checked, staleness_checks, copies_checked, sessions_lost,
+      repeated_examples);
 }
 
 std::string ReplayCommand(uint64_t seed) { return fmt::format("bin/simulate --seeds {}..{} --trace", seed, seed); }

@@ -45,8 +45,23 @@ struct Scenario {
   struct Cut {
     std::string one, other;
     absl::Time from, until;
+    bool one_way = false;  // only what `one` sends is lost
   };
   std::vector<Cut> cuts;
+  struct Pause {
+    std::string name;
+    absl::Time from, until;
+  };
+  std::vector<Pause> pauses;
+  struct Crash {
+    std::string name;
+    absl::Time from;  // the first message of this kind after that
+    wire::Envelope::Body::Which kind;
+    CrashPoint point;
+    absl::Duration down;
+  };
+  std::vector<Crash> crashes;
+  double clock_drift = 0;
 
   static Scenario FromSeed(uint64_t seed);
   std::string Describe() const;
@@ -64,9 +79,14 @@ struct Outcome {
   uint64_t duplicates = 0;  // acknowledgements that said so
   uint64_t rows_checked = 0;
   uint64_t staleness_checks = 0;  // rows that were compared with the staleness bound
+  uint64_t copies_checked = 0;    // partitions whose two copies were compared
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
   double seconds = 0;  // simulated
+
+  // Adds what was tried.
+  void Add(const Outcome& other);
+  std::string Totals() const;
 };
 
 // Runs a scenario to its end. `bug` is planted in the shards if not null.

@@ -99,6 +99,11 @@ void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message&
   if (request.isPush() && Applied(*hosted.shard) != applied_before) {
     const std::string wrong = ledger_.CheckApplied(request.getPush().getSession(), request.getPush().getSequence());
     if (!wrong.empty()) world_.Violate(wrong);
+    CheckServing(endpoint, *hosted.shard, request);
+  }
+  const auto answers_rows = [](const Capture::Sent& sent) { return sent.message->envelope().asReader().getBody().isRows(); };
+  if (request.isPull() && std::any_of(capture.sent().begin(), capture.sent().end(), answers_rows)) {
+    CheckServing(endpoint, *hosted.shard, request);
   }
   if (request.isCloseSession()) {
     for (const Capture::Sent& sent : capture.sent()) {
@@ -120,6 +125,33 @@ void SimServer::Pass(Hosted& hosted, const Capture& capture, Outbox& outbox) {
     }
     outbox.Send(sent.to, sent.message);
   }
+}
+
+void SimServer::CheckServing(const std::string& endpoint, const Shard& shard, Body::Reader request) {
+  const std::string name = fmt::format("{}/{:x}", endpoint, self_.incarnation);
+  const auto check = [&](const auto& section) {
+    const auto ids = PackedValues<Id>(section.getIds(), section.getCount(), "ids");
+    for (uint32_t i = 0; ids.ok() && i < section.getCount(); ++i) {
+      const std::string wrong = ledger_.Serve(section.getTable(), (*ids)[i], name, shard.view_number());
+      if (!wrong.empty()) world_.Violate(wrong);
+    }
+  };
+  if (request.isPull()) {
+    for (const auto section : request.getPull().getSections()) check(section);
+  } else {
+    for (const auto section : request.getPush().getSections()) check(section);
+  }
+}
+
+const Shard* SimServer::FindShard(const std::string& endpoint) const {
+  const auto found = shards_.find(endpoint);
+  return found == shards_.end() ? nullptr : found->second.shard.get();
+}
+
+std::vector<const Shard*> SimServer::shards() const {
+  std::vector<const Shard*> shards;
+  for (const auto& [endpoint, hosted] : shards_) shards.push_back(hosted.shard.get());
+  return shards;
 }
 
 // Tables end in two ways: they are dropped, or a newer view says that rows were lost with a server, and with them a part of

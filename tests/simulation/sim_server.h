@@ -29,6 +29,10 @@ class SimServer : public Process {
   void OnTimer(absl::Time now, Outbox& outbox) override;
   absl::Time next_timer() const override;
 
+  // Those that live here, by endpoint.
+  const Shard* FindShard(const std::string& endpoint) const;
+  std::vector<const Shard*> shards() const;
+
   // Empty if the shards hold no table and no open session any more.
   std::string CheckEmpty() const;
 
@@ -43,6 +47,7 @@ class SimServer : public Process {
   void Give(const std::string& endpoint, Hosted& hosted, const Message& message, absl::Time now, Outbox& outbox);
   // What a shard has said: its answers are looked at, with what they answer.
   void Pass(Hosted& hosted, const Capture& capture, Outbox& outbox);
+  void CheckServing(const std::string& endpoint, const Shard& shard, wire::Envelope::Body::Reader request);
   void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
   void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
 

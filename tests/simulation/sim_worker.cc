@@ -84,11 +84,12 @@ void SimWorker::OnTimer(absl::Time now, Outbox& outbox) {
 absl::Time SimWorker::next_timer() const {
   if (finished()) return absl::InfiniteFuture();
   absl::Time next = std::min(client_.next_timer(), link_.next_timer());
-  if (!steps_.empty() && steps_.front().computed > world_.now()) next = std::min(next, steps_.front().computed);
+  if (!steps_.empty() && steps_.front().computed > worked_) next = std::min(next, steps_.front().computed);
   return next;
 }
 
 void SimWorker::Work(absl::Time now, Outbox& outbox) {
+  worked_ = now;
   if (absl::IsAlreadyExists(link_.status())) return std::exchange(exit_, [] {})();
   if (!link_.status().ok()) return world_.Violate(fmt::format("{}: {}", self_.name, link_.status().ToString()));
   if (link_.view().number > client_.view().number) client_.SetView(link_.view(), now, outbox);

@@ -151,6 +151,7 @@ class SimWorker : public Process {
   std::vector<Rows> evaluation_rows_;
   Client::PullNumber evaluation_pull_ = 0;
   uint64_t acknowledged_at_evaluation_ = 0;
+  absl::Time worked_ = absl::InfinitePast();  // when it last looked what there is to do
 };
 
 }  // namespace marquee::simulation

@@ -19,6 +19,7 @@ namespace {
 const char* const kSchedulerEndpoint = "scheduler";
 constexpr absl::Duration kTimeToFinish = absl::Minutes(10);  // once faults have stopped
 constexpr absl::Duration kRestart = absl::Seconds(1);
+constexpr absl::Duration kCheckCopies = absl::Milliseconds(250);
 constexpr absl::Duration kTimeToQuiet = absl::Seconds(30);  // once the sweep is done
 
 // A run in progress.
@@ -27,7 +28,7 @@ class Run {
   Run(const Scenario& scenario, const PlantedBug* bug, bool trace)
       : scenario_(scenario),
         random_(~scenario.seed),
-        world_(scenario.seed ^ 0x5eed, scenario.network, trace),
+        world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace),
         tamper_(bug == nullptr ? nullptr : bug->make()) {}
 
   Outcome Execute();
@@ -56,6 +57,10 @@ class Run {
   std::string CheckModel(const std::string& trial, const SimModels::Model& model) const;
   bool IsRung(const TrialConfig& config, uint32_t epoch) const;
   void CheckQuiet();
+  void CheckCopiesFrom(absl::Time time);
+  void CheckCopiesOf(const Shard& shard);
+  const Shard* ShardAt(const std::string& endpoint) const;
+  size_t MostUnanswered() const;
 
   const Scenario& scenario_;
   Random random_;
@@ -73,6 +78,7 @@ class Run {
   std::map<std::string, SimServer*> servers_;
   std::map<std::string, SimWorker*> workers_;
   uint64_t repeated_ = 0;
+  uint64_t copies_checked_ = 0;
 };
 
 void Run::Start(const std::string& name) {
@@ -130,13 +136,82 @@ void Run::Kill(const Scenario::Kill& kill) {
 
 void Run::ScheduleFailures() {
   for (const Scenario::Kill& kill : scenario_.kills) world_.At(kill.at, [this, kill] { Kill(kill); });
-  for (const Scenario::Cut& cut : scenario_.cuts) world_.Partition(cut.one, cut.other, cut.from, cut.until);
+  for (const Scenario::Cut& cut : scenario_.cuts) {
+    world_.Partition(cut.one, cut.other, cut.from, cut.until, cut.one_way);
+  }
+  for (const Scenario::Pause& pause : scenario_.pauses) {
+    world_.At(pause.from, [this, pause] {
+      if (pause.name[0] == 'w') any_worker_lost_ = true;  // it may be, by the time that it goes on
+      world_.Pause(pause.name, pause.until);
+    });
+  }
+  for (const Scenario::Crash& crash : scenario_.crashes) {
+    world_.At(crash.from, [this, crash] {
+      world_.CrashAt(crash.name, crash.kind, crash.point, [this, crash] {
+        world_.Trace(fmt::format("{} crashes", crash.name));
+        Kill({crash.name, world_.now(), crash.down});
+      });
+    });
+  }
+  if (scenario_.coordinator.replication > 1) CheckCopiesFrom(absl::UnixEpoch());
+}
+
+// Whatever happens, at any time: copies hold what was acknowledged, and the same as their primary where all is forwarded.
+void Run::CheckCopiesFrom(absl::Time time) {
+  world_.At(time, [this, time] {
+    for (const auto& [name, server] : servers_) {
+      for (const Shard* shard : server->shards()) CheckCopiesOf(*shard);
+    }
+    if (!SweepDone()) CheckCopiesFrom(time + kCheckCopies);
+  });
+}
+
+const Shard* Run::ShardAt(const std::string& endpoint) const {
+  for (const auto& [name, server] : servers_) {
+    if (const Shard* const shard = server->FindShard(endpoint); shard != nullptr) return shard;
+  }
+  return nullptr;
+}
+
+void Run::CheckCopiesOf(const Shard& shard) {
+  const Shard::Replication replication = shard.replication();
+  if (replication.unanswered_bytes > MostUnanswered()) {
+    world_.Violate(fmt::format("{} bytes are forwarded and not answered", replication.unanswered_bytes));
+  }
+  const View& view = shard.view();
+  if (replication.unanswered_bytes > 0) return;
+  for (PartitionNumber p = 0; p < view.partitions(); ++p) {
+    if (view.backups[p] == kNoShard || ShardAt(view.shards[view.primaries[p]]) != &shard) continue;
+    const Shard* const backup = ShardAt(view.shards[view.backups[p]]);
+    if (backup == nullptr || backup->view() != view) continue;
+    const Shard::PartitionDump here = shard.DumpPartition(p);
+    const Shard::PartitionDump there = backup->DumpPartition(p);
+    const auto compare = [&](const auto& ours, const auto& theirs, const char* what) {
+      for (const auto& [number, text] : ours) {
+        const auto found = theirs.find(number);
+        if (found == theirs.end() || found->second == text) continue;
+        world_.Violate(fmt::format("partition {}: {} {} of {} is not that of its copy {}:\n{}\nand\n{}", p, what, number,
+                                   view.shards[view.primaries[p]], view.shards[view.backups[p]], text, found->second));
+      }
+    };
+    compare(here.tables, there.tables, "table");
+    compare(here.sessions, there.sessions, "the window of session");
+    ++copies_checked_;
+  }
+}
+
+size_t Run::MostUnanswered() const {
+  constexpr size_t kOneMore = 64U << 10U;  // a message goes out whole
+  const ReplicationOptions& options = scenario_.replication;
+  return (options.max_unanswered_bytes + options.fill_ahead_bytes + kOneMore) * scenario_.servers * scenario_.shards_per_server;
 }
 
 absl::Time Run::FaultsEnd() const {
   absl::Time end = scenario_.network.until;
   for (const Scenario::Kill& kill : scenario_.kills) end = std::max(end, kill.at + kill.down);
   for (const Scenario::Cut& cut : scenario_.cuts) end = std::max(end, cut.until);
+  for (const Scenario::Pause& pause : scenario_.pauses) end = std::max(end, pause.until);
+  for (const Scenario::Crash& crash : scenario_.crashes) end = std::max(end, crash.from + crash.down);
   return end;
 }
 
@@ -157,7 +232,8 @@ Outcome Run::Execute() {
   if (finished) {
     CheckResults();
   } else {
-    world_.Violate("the sweep was not done ten minutes after the last fault");
+    world_.Violate(fmt::format("the sweep was not done ten minutes after the last fault; the scheduler: {}",
+                               SchedulerLives() ? scheduler_->coordinator().status().ToString() : "is not there"));
   }
 
   return Outcome{
@@ -172,6 +248,7 @@ Outcome Run::Execute() {
                                     [](uint64_t sum, const auto& entry) { return sum + entry.second->duplicates(); }),
       .rows_checked = ledger_.rows_checked(),
       .staleness_checks = news_.staleness_checks,
+      .copies_checked = copies_checked_,
       .sessions_lost = news_.sessions_lost,
       .repeated_examples = repeated_,
       .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};

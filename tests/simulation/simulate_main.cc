@@ -39,19 +39,9 @@ int RunSeeds(const Arguments& arguments) {
     const Outcome outcome = Simulate(Scenario::FromSeed(seed), arguments.bug, arguments.trace);
     if (!outcome.violation.empty() || arguments.trace) Report(outcome, seed, arguments.trace);
     failed += outcome.violation.empty() ? 0 : 1;
-    total.messages += outcome.messages;
-    total.steps += outcome.steps;
-    total.pushes += outcome.pushes;
-    total.rows_checked += outcome.rows_checked;
-    total.sessions_lost += outcome.sessions_lost;
-    total.repeated_examples += outcome.repeated_examples;
-    total.seconds += outcome.seconds;
+    total.Add(outcome);
   }
-  fmt::print(
-      "seeds {}..{}: {} failed; {:.0f} simulated seconds, {} messages, {} steps, {} pushes, {} rows checked, {} sessions lost, "
-      "{} examples repeated\n",
-      arguments.first, arguments.last, failed, total.seconds, total.messages, total.steps, total.pushes, total.rows_checked,
-      total.sessions_lost, total.repeated_examples);
+  fmt::print("seeds {}..{}: {} failed; {}\n", arguments.first, arguments.last, failed, total.Totals());
   return failed == 0 ? 0 : 1;
 }
 

@@ -16,10 +16,10 @@ using Body = wire::Envelope::Body;
 const Identity kTampered{.name = "tampered", .incarnation = 1};
 
 template <typename Edit>
-Message Rewritten(const Message& original, Edit&& edit) {
+Message RewrittenEnvelope(const Message& original, Edit&& edit) {
   auto builder = std::make_shared<capnp::MallocMessageBuilder>();
   builder->setRoot(original.envelope());
-  edit(builder->getRoot<wire::Envelope>().getBody());
+  edit(builder->getRoot<wire::Envelope>());
   std::vector<Frame> frames;
   for (const auto segment : builder->getSegmentsForOutput()) {
     frames.push_back({.owner = builder,
@@ -27,6 +27,11 @@ Message Rewritten(const Message& original, Edit&& edit) {
                       .size = segment.size() * sizeof(capnp::word)});
   }
   return Message::Parse(original.from(), std::move(frames)).value();
+}
+
+template <typename Edit>
+Message Rewritten(const Message& original, Edit&& edit) {
+  return RewrittenEnvelope(original, [&](wire::Envelope::Builder envelope) { edit(envelope.getBody()); });
 }
 
 Message Copied(const Message& original) {
@@ -208,6 +213,147 @@ class SkipsScannedRows : public Tamper {
   }
 };
 
+// ------------------------------------------------------------------------------------------------------- two copies
+
+// A primary that acknowledges a push once it has applied it itself.
+class AcknowledgesBeforeTheCopy : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPush()) return shard.OnMessage(message, now, outbox);
+    Capture said;
+    shard.OnMessage(message, now, said);
+    bool answered = false;
+    for (const Capture::Sent& sent : said.sent()) {
+      answered |= sent.to == message.from();
+      outbox.Send(sent.to, sent.message);
+    }
+    if (!answered) AnswerPushed(message, BodyOf(message).getPush().getSequence(), false, outbox);
+  }
+};
+
+// A copy that takes one forwarded push in twenty without applying it.
+class LosesForwards : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    const bool push = BodyOf(message).isForward() && BodyOf(message).getForward().isPush();
+    if (!push || ++pushes_ % 20 != 0) return shard.OnMessage(message, now, outbox);
+    shard.OnMessage(Rewritten(message, [](Body::Builder body) { body.getForward().getPush().initPartitions(0); }), now, outbox);
+  }
+
+ private:
+  uint64_t pushes_ = 0;
+};
+
+// A shard that takes what a primary forwards which a newer view has deposed.
+class TakesForwardsOfOldViews : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isForward() || message.envelope().getView() >= shard.view_number()) {
+      return shard.OnMessage(message, now, outbox);
+    }
+    const auto edit = [&](wire::Envelope::Builder envelope) { envelope.setView(shard.view_number()); };
+    shard.OnMessage(RewrittenEnvelope(message, edit), now, outbox);
+  }
+};
+
+// A primary that serves however long its copy has been silent.
+class IgnoresItsLease : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (BodyOf(message).isForwarded()) answered_[endpoint] = now;
+    const auto answered = answered_.find(endpoint);
+    const bool serves = BodyOf(message).isPull() || BodyOf(message).isPush();
+    shard.OnMessage(message, serves && answered != answered_.end() ? answered->second : now, outbox);
+  }
+
+ private:
+  std::map<std::string, absl::Time> answered_;
+};
+
+// A copy that serves as soon as it is promoted, though the old primary may not know yet.
+class ServesTooEarly : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isPull()) return shard.OnMessage(message, now, outbox);
+    Capture said;
+    shard.OnMessage(message, now, said);
+    const Body::Reader answer = said.sent().at(0).message->envelope().asReader().getBody();
+    if (!answer.isError() || answer.getError().getCode() != wire::Error::Code::NOT_YET) {
+      return outbox.Send(said.sent()[0].to, said.sent()[0].message);
+    }
+    shard.OnMessage(message, now + absl::Hours(1), outbox);  // its own lease has run out by then, but for want of a copy
+  }
+};
+
+// A copy that is filled without the windows.
+class LosesWindows : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isForward() || !BodyOf(message).getForward().isWindows()) {
+      return shard.OnMessage(message, now, outbox);
+    }
+    shard.OnMessage(Rewritten(message, [](Body::Builder body) { body.getForward().getWindows().initSessions(0); }), now,
+                    outbox);
+  }
+};
+
+// Leaves out the last row of each step of filling.
+class FillsOneTooFew : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isForward() || !BodyOf(message).getForward().isRows()) return shard.OnMessage(message, now, outbox);
+    const Message fewer = Rewritten(message, [](Body::Builder body) {
+      auto rows = body.getForward().getRows();
+      const uint32_t count = rows.getCount() - 1;
+      const std::string ids(rows.getIds().asChars().begin(), count * sizeof(Id));
+      const size_t width = (rows.getDim() + rows.getStateWidth()) * sizeof(float);
+      const std::string values(rows.getRows().asChars().begin(), count * width);
+      rows.setCount(count);
+      std::memcpy(rows.initIds(static_cast<uint32_t>(ids.size())).begin(), ids.data(), ids.size());
+      std::memcpy(rows.initRows(static_cast<uint32_t>(values.size())).begin(), values.data(), values.size());
+    });
+    shard.OnMessage(fewer, now, outbox);
+  }
+};
+
+// A copy that is being filled, and does not take the pushes that come meanwhile.
+class FillsWithoutPushes : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isForward() || !BodyOf(message).getForward().isPush()) return shard.OnMessage(message, now, outbox);
+    const View& view = shard.view();
+    const auto takes = [&](PartitionNumber p) { return view.fills[p] == kNoShard || view.shards[view.fills[p]] != endpoint; };
+    const Message fewer = Rewritten(message, [&](Body::Builder body) {
+      std::vector<uint32_t> kept;
+      for (const uint32_t p : body.getForward().getPush().getPartitions()) {
+        if (p >= view.partitions() || takes(p)) kept.push_back(p);
+      }
+      auto list = body.getForward().getPush().initPartitions(static_cast<uint32_t>(kept.size()));
+      for (uint32_t i = 0; i < kept.size(); ++i) list.set(i, kept[i]);
+    });
+    shard.OnMessage(fewer, now, outbox);
+  }
+};
+
+// Says that copies are whole while they are being filled.
+class PraisesUnfilledCopies : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isGetFills()) return shard.OnMessage(message, now, outbox);
+    const View& view = shard.view();
+    std::vector<PartitionNumber> filling;
+    for (PartitionNumber p = 0; p < view.partitions(); ++p) {
+      if (view.fills[p] != kNoShard && view.shards[view.primaries[p]] == endpoint) filling.push_back(p);
+    }
+    OutgoingMessagePtr reply = NewReply(kTampered, view.number, message);
+    auto fills = reply->envelope().getBody().initFills();
+    fills.setView(view.number);
+    auto list = fills.initFilled(static_cast<uint32_t>(filling.size()));
+    for (uint32_t i = 0; i < filling.size(); ++i) list.set(i, filling[i]);
+    outbox.Send(message.from(), std::move(reply));
+  }
+};
+
 template <typename Bug>
 PlantedBug Planted(std::string name, std::string found_as) {
   return {std::move(name), std::move(found_as), [] { return std::make_unique<Bug>(); }};
@@ -225,6 +371,15 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Planted<AppliesHalf>("applies_half", "was acknowledged and is not there"),
       Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|was applied while|open sessions"),
       Planted<SwapsRows>("swaps_rows", "nobody pushed|is not there"),
+      Planted<AcknowledgesBeforeTheCopy>("acknowledges_before_the_copy", "was acknowledged and is not there"),
+      Planted<LosesForwards>("loses_forwards", "was acknowledged and is not there|is not that of its copy"),
+      Planted<TakesForwardsOfOldViews>("takes_forwards_of_old_views", "was acknowledged and is not there|serves it under view"),
+      Planted<IgnoresItsLease>("ignores_its_lease", "serves it under view"),
+      Planted<ServesTooEarly>("serves_too_early", "serves it under view"),
+      Planted<LosesWindows>("loses_windows", "was applied 2 times|window of session [0-9]+ of .* is not that of its copy"),
+      Planted<FillsOneTooFew>("fills_one_too_few", "is not that of its copy|is not there"),
+      Planted<FillsWithoutPushes>("fills_without_pushes", "is not that of its copy|is not there"),
+      Planted<PraisesUnfilledCopies>("praises_unfilled_copies", "is not that of its copy|is not there"),
       Planted<SkipsScannedRows>("skips_scanned_rows", "a row is missing|which it began with, is missing"),
   };
   return bugs;

@@ -10,6 +10,20 @@ namespace {
 
 constexpr absl::Duration kShortestTimer = absl::Microseconds(1);  // a process that is always due must not stop the clock
 
+// Lets pass what asks others, and what answers, as a crash leaves it.
+class CrashingOutbox : public Outbox {
+ public:
+  CrashingOutbox(CrashPoint point, Outbox& outbox) : point_(point), outbox_(outbox) {}
+  void Send(const Peer& to, OutgoingMessagePtr message) override {
+    const bool asks = to.find('@') == std::string::npos;
+    if (point_ == CrashPoint::kAnswered || (point_ == CrashPoint::kForwarded && asks)) outbox_.Send(to, std::move(message));
+  }
+
+ private:
+  CrashPoint point_;
+  Outbox& outbox_;
+};
+
 // One line on a message: its body, and the numbers by which one would look for it.
 std::string Describe(wire::Envelope::Reader envelope) {
   using Body = wire::Envelope::Body;
@@ -67,6 +81,11 @@ void World::Start(const std::string& name, const std::vector<std::string>& endpo
   node.endpoints = endpoints;
   node.process = std::move(process);
   node.outbox = std::make_unique<ProcessOutbox>(*this, id);
+  node.began = node.clock_began = now_;
+  if (clock_drift_ > 0) {
+    node.clock_began += absl::Milliseconds(random_.Between(0, 100'000'000));
+    node.clock_rate += clock_drift_ * (static_cast<double>(random_.Below(2001)) / 1000 - 1);
+  }
   by_name_[name] = id;
   for (const std::string& endpoint : endpoints) by_endpoint_[endpoint] = id;
   Trace(fmt::format("{} starts", name));
@@ -85,17 +104,28 @@ void World::Kill(const std::string& name) {
 void World::Interrupt(const std::string& name, const std::function<void(absl::Time now, Outbox& outbox)>& action) {
   const ProcessId id = by_name_.at(name);
   Node& node = nodes_.at(id);
-  action(now_, *node.outbox);
+  action(node.Clock(now_), *node.outbox);
   Reschedule(id, node);
 }
 
-void World::Partition(const std::string& one, const std::string& other, absl::Time from, absl::Time until) {
-  cuts_.push_back({one, other, from, until});
+void World::Pause(const std::string& name, absl::Time until) {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return;
+  Trace(fmt::format("{} is paused", name));
+  nodes_.at(found->second).paused_until = until;
 }
 
-bool World::IsCut(const std::string& one, const std::string& other) const {
+void World::CrashAt(const std::string& name, wire::Envelope::Body::Which kind, CrashPoint point, std::function<void()> crash) {
+  crashes_[name] = {kind, point, std::move(crash)};
+}
+
+void World::Partition(const std::string& one, const std::string& other, absl::Time from, absl::Time until, bool one_way) {
+  cuts_.push_back({one, other, from, until, one_way});
+}
+
+bool World::IsCut(const std::string& from, const std::string& to) const {
   return std::any_of(cuts_.begin(), cuts_.end(), [&](const Cut& cut) {
-    const bool this_link = (cut.one == one && cut.other == other) || (cut.one == other && cut.other == one);
+    const bool this_link = (cut.one == from && cut.other == to) || (!cut.one_way && cut.one == to && cut.other == from);
     return this_link && cut.from <= now_ && now_ < cut.until;
   });
 }
@@ -163,17 +193,34 @@ void World::Arrive(const Flight& flight) {
   const auto node = nodes_.find(receiver);
   if (node == nodes_.end()) return Note(flight, "nobody there");
   if (IsCut(flight.sender_name, node->second.name)) return Note(flight, "cut off");
+  if (now_ < node->second.paused_until) return At(node->second.paused_until, [this, flight] { Arrive(flight); });
   Note(flight, "->");
   const bool asked = flight.receiver == 0;
   const Peer from = asked ? fmt::format("{}@{}", flight.sender, flight.endpoint) : flight.endpoint;
   const absl::StatusOr<Message> message = Deliver(from, *flight.message);
   if (!message.ok()) return Violate(fmt::format("a process sent a malformed message: {}", message.status().ToString()));
-  node->second.process->OnMessage(asked ? flight.endpoint : "", *message, now_, *node->second.outbox);
+  const std::string endpoint = asked ? flight.endpoint : "";
+  if (HandleAndCrash(node->second, endpoint, *message)) return;
+  node->second.process->OnMessage(endpoint, *message, node->second.Clock(now_), *node->second.outbox);
   Reschedule(receiver, node->second);
 }
 
+bool World::HandleAndCrash(Node& node, const std::string& endpoint, const Message& message) {
+  const auto found = crashes_.find(node.name);
+  if (found == crashes_.end() || found->second.kind != message.envelope().getBody().which()) return false;
+  const Crash crash = std::move(found->second);
+  crashes_.erase(found);
+  if (crash.point != CrashPoint::kReceived) {
+    CrashingOutbox outbox(crash.point, *node.outbox);
+    node.process->OnMessage(endpoint, message, node.Clock(now_), outbox);
+  }
+  crash.crash();
+  return true;
+}
+
 void World::Reschedule(ProcessId id, Node& node) {
-  const absl::Time wanted = std::max(node.process->next_timer(), now_ + kShortestTimer);
+  const absl::Duration wait = (node.process->next_timer() - node.Clock(now_)) / node.clock_rate;
+  const absl::Time wanted = std::max({now_ + wait, now_ + kShortestTimer, node.paused_until});
   if (wanted >= node.timer) return;
   node.timer = wanted;
   if (wanted != absl::InfiniteFuture()) At(wanted, [this, id, wanted] { OnTimer(id, wanted); });
@@ -183,8 +230,9 @@ void World::OnTimer(ProcessId id, absl::Time time) {
   const auto node = nodes_.find(id);
   if (node == nodes_.end() || node->second.timer != time) return;
   node->second.timer = absl::InfiniteFuture();
+  if (now_ < node->second.paused_until) return Reschedule(id, node->second);
   Mix(id);
-  node->second.process->OnTimer(now_, *node->second.outbox);
+  node->second.process->OnTimer(node->second.Clock(now_), *node->second.outbox);
   Reschedule(id, node->second);
 }
 

@@ -5,8 +5,9 @@
 // seed, so that a seed is one run, bit for bit.
 //
 // A message may be lost, delivered twice, delayed, overtaken by later ones, and cut off by a partition of the link between two
-// names. What is under way to a process that died is lost; what is under way to an endpoint reaches whoever listens there when
-// it arrives, as it does when a connection is made again.
+// names, in one direction or both. A process may be paused, as SIGSTOP does; it may crash at a chosen point of handling a
+// message; its clock has its own beginning and runs a little fast or slow. What is under way to a process that died is lost;
+// what is under way to an endpoint reaches whoever listens there when it arrives, as it does when a connection is made again.
 
 #include <functional>
 #include <map>
@@ -41,11 +42,21 @@ struct NetworkFaults {
   absl::Time until = absl::InfiniteFuture();  // then messages are only delayed
 };
 
+// Where in the handling of a message a process crashes.
+enum class CrashPoint {
+  kReceived,   // before it does anything
+  kHandled,    // it has changed its state, and what it saves is saved; nothing is sent
+  kForwarded,  // what it asks of others is sent; it answers nobody
+  kAnswered,   // all is sent
+};
+
 class World {
  public:
-  World(uint64_t seed, NetworkFaults faults, bool trace) : random_(seed), faults_(faults), tracing_(trace) {}
+  // Clocks run at 1 +- `clock_drift` of the world's; 0: they are the world's.
+  World(uint64_t seed, NetworkFaults faults, double clock_drift, bool trace)
+      : random_(seed), faults_(faults), clock_drift_(clock_drift), tracing_(trace) {}
 
-  absl::Time now() const { return now_; }
+  absl::Time now() const { return now_; }  // the world's
 
   // A process begins to live under a name and to listen on its endpoints. The one that had the name must be gone.
   void Start(const std::string& name, const std::vector<std::string>& endpoints, std::unique_ptr<Process> process);
@@ -55,8 +66,12 @@ class World {
   // Lets a living process act outside of messages and timers.
   void Interrupt(const std::string& name, const std::function<void(absl::Time now, Outbox& outbox)>& action);
 
-  // Messages between two names are lost from `from` until `until`.
-  void Partition(const std::string& one, const std::string& other, absl::Time from, absl::Time until);
+  // Messages between two names are lost from `from` until `until`; with `one_way`, only those from the first to the other.
+  void Partition(const std::string& one, const std::string& other, absl::Time from, absl::Time until, bool one_way);
+  // Until then the process does nothing; what arrives meanwhile waits for it.
+  void Pause(const std::string& name, absl::Time until);
+  // `crash` is called, and must kill the process, at that point of the next message of this kind that reaches it.
+  void CrashAt(const std::string& name, wire::Envelope::Body::Which kind, CrashPoint point, std::function<void()> crash);
 
   void At(absl::Time time, std::function<void()> action);
   // Goes on until `done`, a violation, or `deadline`. True if `done`.
@@ -91,7 +106,18 @@ class World {
     std::vector<std::string> endpoints;
     std::unique_ptr<Process> process;
     std::unique_ptr<ProcessOutbox> outbox;
-    absl::Time timer = absl::InfiniteFuture();
+    absl::Time timer = absl::InfiniteFuture();  // the world's
+    absl::Time paused_until = absl::InfinitePast();
+    // Its clock shows clock_began where the world's shows began.
+    absl::Time began, clock_began;
+    double clock_rate = 1;
+    absl::Time Clock(absl::Time now) const { return clock_began + (now - began) * clock_rate; }
+  };
+
+  struct Crash {
+    wire::Envelope::Body::Which kind;
+    CrashPoint point;
+    std::function<void()> crash;
   };
 
   struct Flight {
@@ -112,12 +138,14 @@ class World {
   struct Cut {
     std::string one, other;
     absl::Time from, until;
+    bool one_way;
   };
 
+  bool HandleAndCrash(Node& node, const std::string& endpoint, const Message& message);
   void Send(ProcessId from, const Peer& to, OutgoingMessagePtr message);
   void Fly(const std::shared_ptr<Flight>& flight);
   void Arrive(const Flight& flight);
-  bool IsCut(const std::string& one, const std::string& other) const;
+  bool IsCut(const std::string& from, const std::string& to) const;
   void Reschedule(ProcessId id, Node& node);
   void OnTimer(ProcessId id, absl::Time time);
   std::string ReceiverName(const Flight& flight) const;
@@ -126,6 +154,7 @@ class World {
 
   Random random_;
   NetworkFaults faults_;
+  double clock_drift_;
   bool tracing_;
   absl::Time now_ = absl::UnixEpoch();
   uint64_t next_order_ = 0;
@@ -135,6 +164,7 @@ class World {
   std::map<std::string, ProcessId> by_name_;
   std::map<std::string, ProcessId> by_endpoint_;
   std::vector<Cut> cuts_;
+  std::map<std::string, Crash> crashes_;  // by name; the next one of each
   std::string violation_;
   std::vector<std::string> trace_;
   uint64_t fingerprint_ = 0xcbf29ce484222325U;
