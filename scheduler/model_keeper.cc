@@ -33,7 +33,7 @@ bool ModelKeeper::Begin() {
   context_.shards.Forget(std::exchange(broadcast_, 0));
   view_ = context_.view.number;
   table_ = 0;
-  shard_ = AliveFrom(0);
+  shard_ = PrimaryFrom(0);
   partition_ = 0;
   slot_ = 0;
   writer_ = nullptr;  // gives up what an earlier walk has written
@@ -43,9 +43,11 @@ bool ModelKeeper::Begin() {
   return BeginTable();
 }
 
-// A lost server's shards are primary of nothing.
-uint32_t ModelKeeper::AliveFrom(uint32_t shard) const {
-  while (shard < context_.view.shards.size() && !context_.alive[shard]) ++shard;
+// Those of a lost server are primary of nothing, and one that has just joined need not know the tables yet.
+uint32_t ModelKeeper::PrimaryFrom(uint32_t shard) const {
+  const std::vector<ShardIndex>& primaries = context_.view.primaries;
+  while (shard < context_.view.shards.size() && std::find(primaries.begin(), primaries.end(), shard) == primaries.end())
+    ++shard;
   return shard;
 }
 
@@ -66,9 +68,9 @@ absl::Status ModelKeeper::TakeIn() {
   if (partition_ < context_.view.partitions()) return absl::OkStatus();
   partition_ = 0;
   slot_ = 0;
-  shard_ = AliveFrom(shard_ + 1);
+  shard_ = PrimaryFrom(shard_ + 1);
   if (shard_ < context_.view.shards.size()) return absl::OkStatus();
-  shard_ = AliveFrom(0);
+  shard_ = PrimaryFrom(0);
   ++table_;
   BeginTable();
   return absl::OkStatus();

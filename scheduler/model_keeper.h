@@ -37,7 +37,7 @@ class ModelKeeper {
   absl::Status TakeIn();
   bool Begin();
   bool BeginTable();
-  uint32_t AliveFrom(uint32_t shard) const;
+  uint32_t PrimaryFrom(uint32_t shard) const;
   void Ask(absl::Time now, Outbox& outbox);
 
   CoordinatorContext& context_;

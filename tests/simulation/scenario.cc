@@ -135,6 +135,21 @@ void DrawSearch(Random& random, Scenario& scenario) {
   }
 }
 
+// A primary that the scheduler loses sight of, as does a worker: both go on by the old view while a new one is made.
+void DrawDeposed(Random& random, Scenario& scenario) {
+  scenario.replication.lease = absl::Milliseconds(random.Between(1000, 4000));
+  scenario.coordinator.lease = scenario.coordinator.heartbeat * 3.0;
+  const absl::Time from = At(absl::Milliseconds(random.Between(500, 5000)));
+  for (const std::string& name :
+       {fmt::format("s{}", random.Below(scenario.servers)), fmt::format("w{}", random.Below(scenario.workers))}) {
+    scenario.cuts.push_back({.one = "scheduler",
+                             .other = name,
+                             .from = from,
+                             .until = from + absl::Seconds(random.Between(3, 10)),
+                             .one_way = false});
+  }
+}
+
 void DrawReplication(Random& random, Scenario& scenario) {
   scenario.coordinator.replication = scenario.servers > 1 && random.OneIn(2) ? 2 : 1;
   ReplicationOptions& options = scenario.replication;
@@ -144,6 +159,7 @@ void DrawReplication(Random& random, Scenario& scenario) {
   if (random.OneIn(3)) options.fill_ahead_bytes = random.Between(100, 4000);
   if (random.OneIn(2)) scenario.clock_drift = 0.04;  // two of them differ by less than ReplicationOptions::clock_drift
   if (random.OneIn(4)) options.max_unanswered_bytes = random.Between(500, 20000);
+  if (scenario.coordinator.replication > 1 && random.OneIn(4)) DrawDeposed(random, scenario);
 }
 
 std::vector<std::string> Names(const Scenario& scenario) {

@@ -69,6 +69,8 @@ void SimServer::OnSchedulerReply(const Message& message, absl::Time now, Outbox&
     heartbeat_ = absl::Microseconds(static_cast<int64_t>(body.getRegistered().getHeartbeatMicros()));
   } else if (body.isError() && body.getError().getCode() == wire::Error::Code::CANCELLED) {
     finished_ = true;  // the sweep is over
+  } else if (body.isError() && body.getError().getCode() == wire::Error::Code::CONFLICT) {
+    std::exchange(exit_, [] {})();
   } else if (body.isError() && body.getError().getCode() == wire::Error::Code::UNKNOWN_INCARNATION && registered_) {
     registered_ = false;
     due_ = now;

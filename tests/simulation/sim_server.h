@@ -5,6 +5,7 @@
 // goes in and comes out: every row is compared with the ledger before its table is dropped or rolled back, and a session that a
 // shard has said to be closed must stay so.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -28,6 +29,9 @@ class SimServer : public Process {
   void OnMessage(const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override;
   void OnTimer(absl::Time now, Outbox& outbox) override;
   absl::Time next_timer() const override;
+
+  // Called when it is told that another process has its name: it exits.
+  void on_exit(std::function<void()> exit) { exit_ = std::move(exit); }
 
   // Those that live here, by endpoint.
   const Shard* FindShard(const std::string& endpoint) const;
@@ -59,6 +63,7 @@ class SimServer : public Process {
   Peer scheduler_;
   std::map<std::string, Hosted> shards_;  // by endpoint
 
+  std::function<void()> exit_ = [] {};
   bool registered_ = false;
   bool finished_ = false;
   absl::Duration heartbeat_ = absl::Milliseconds(500);

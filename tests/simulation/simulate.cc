@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <bit>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -39,6 +40,7 @@ class Run {
   void StartScheduler();
   void StartServer(const std::string& name);
   void StartWorker(const std::string& name);
+  std::function<void()> SupervisorOf(const std::string& name);
   void Kill(const Scenario::Kill& kill);
   void ScheduleFailures();
   void AddWarmModel();
@@ -95,12 +97,18 @@ void Run::StartScheduler() {
   world_.Start(kSchedulerEndpoint, {kSchedulerEndpoint}, std::move(scheduler));
 }
 
+// A process that is refused exits, and is started again.
+std::function<void()> Run::SupervisorOf(const std::string& name) {
+  return [this, name] { world_.At(world_.now(), [this, name] { Kill({name, world_.now(), kRestart}); }); };
+}
+
 void Run::StartServer(const std::string& name) {
   std::vector<std::string> endpoints;
   const std::string suffix = scenario_.same_endpoints ? "" : fmt::format(".{}", ++generation_);
   for (uint32_t i = 0; i < scenario_.shards_per_server; ++i) endpoints.push_back(fmt::format("{}/{}{}", name, i, suffix));
   auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint,
                                             scenario_.replication);
+  server->on_exit(SupervisorOf(name));
   servers_[name] = server.get();
   world_.Start(name, endpoints, std::move(server));
 }
@@ -108,8 +116,7 @@ void Run::StartServer(const std::string& name) {
 void Run::StartWorker(const std::string& name) {
   auto worker = std::make_unique<SimWorker>(world_, ledger_, scenario_.worker, news_, random_.Next(), NewIdentity(name),
                                             kSchedulerEndpoint, [this] { return BoundHolds(); });
-  // A worker that is refused exits, and its supervisor starts it again.
-  worker->on_exit([this, name] { world_.At(world_.now(), [this, name] { Kill({name, world_.now(), kRestart}); }); });
+  worker->on_exit(SupervisorOf(name));
   workers_[name] = worker.get();
   world_.Start(name, {}, std::move(worker));
 }
