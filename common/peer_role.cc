@@ -56,6 +56,7 @@ bool MayAsk(PeerRole role, wire::Envelope::Reader envelope) {
     case Body::DROP_TABLES:
     case Body::LOAD_ROWS:
     case Body::GET_FILLS:
+    case Body::RETAIN:
       return role == PeerRole::kScheduler;
     case Body::FORWARD:
       return role == PeerRole::kServer;

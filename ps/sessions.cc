@@ -6,7 +6,7 @@ namespace marquee {
 
 MaybeRefusal Sessions::Open(uint64_t session, uint64_t trial) {
   if (session == 0) return Refusal{ErrorCode::MALFORMED, "openSession.session", "0; sessions are numbered from 1"};
-  if (closed_.contains(session)) {
+  if (closed_.Has(session)) {
     return Refusal{ErrorCode::UNKNOWN_SESSION, "openSession.session",
                    fmt::format("{} was closed; numbers of sessions are never used again", session)};
   }
@@ -21,13 +21,18 @@ MaybeRefusal Sessions::Open(uint64_t session, uint64_t trial) {
 MaybeRefusal Sessions::Close(uint64_t session) {
   if (session == 0) return Refusal{ErrorCode::MALFORMED, "closeSession.session", "0; sessions are numbered from 1"};
   open_.erase(session);
-  closed_.insert(session);
+  closed_.End(session);
   return std::nullopt;
 }
 
 void Sessions::CloseAll() {
-  for (const auto& [number, session] : open_) closed_.insert(number);
+  for (const auto& [number, session] : open_) closed_.End(number);
   open_.clear();
+}
+
+void Sessions::Retain(uint64_t below, const std::set<uint64_t>& kept) {
+  closed_.EndBelow(below, kept);
+  std::erase_if(open_, [&](const auto& entry) { return closed_.Has(entry.first); });
 }
 
 const uint64_t* Sessions::TrialOf(uint64_t session) const {

@@ -8,11 +8,12 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "common/id.h"
 #include "ps/dedup.h"
+#include "ps/ended_numbers.h"
 #include "ps/refusal.h"
 
 namespace marquee {
@@ -23,11 +24,13 @@ class Sessions {
   MaybeRefusal Open(uint64_t session, uint64_t trial);
   MaybeRefusal Close(uint64_t session);
   void CloseAll();
+  // Closes all below but those.
+  void Retain(uint64_t below, const std::set<uint64_t>& kept);
 
   // Trial of an open session; nullptr if it is not open.
   const uint64_t* TrialOf(uint64_t session) const;
   // Open, or closed since.
-  bool IsKnown(uint64_t session) const { return open_.contains(session) || closed_.contains(session); }
+  bool IsKnown(uint64_t session) const { return open_.contains(session) || closed_.Has(session); }
   size_t open() const { return open_.size(); }
 
   // The windows of an open session, by partition.
@@ -45,7 +48,7 @@ class Sessions {
 
  private:
   std::map<uint64_t, Session> open_;
-  absl::flat_hash_set<uint64_t> closed_;
+  EndedNumbers closed_;
 };
 
 }  // namespace marquee

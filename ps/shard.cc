@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "ps/following.h"
@@ -81,6 +82,7 @@ class Shard::Impl {
   OutgoingMessagePtr Handle(const Message& message);
   OutgoingMessagePtr HandleForward(const Message& message);
   OutgoingMessagePtr HandleGetFills(const Message& message);
+  OutgoingMessagePtr HandleRetain(const Message& message);
   OutgoingMessagePtr HandlePull(const Message& message);
   OutgoingMessagePtr HandlePush(const Message& message);
   OutgoingMessagePtr HandleInstallView(const Message& message);
@@ -153,6 +155,8 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
       return HandleForward(message);
     case wire::Envelope::Body::GET_FILLS:
       return HandleGetFills(message);
+    case wire::Envelope::Body::RETAIN:
+      return HandleRetain(message);
     case wire::Envelope::Body::FORWARDED:
     case wire::Envelope::Body::ERROR:
       forwarding_.OnReply(message, now_, *outbox_);
@@ -419,6 +423,22 @@ OutgoingMessagePtr Shard::Impl::HandleDropTables(const Message& message) {
   std::vector<TableNumber> numbers;
   for (const TableNumber number : message.envelope().getBody().getDropTables().getTables()) numbers.push_back(number);
   tables_.Drop(numbers);
+  return OkOr(message, std::nullopt);
+}
+
+OutgoingMessagePtr Shard::Impl::HandleRetain(const Message& message) {
+  const uint64_t view = message.envelope().getView();
+  if (MaybeRefusal refusal = CheckViewReached(ContextOf(message))) return Refuse(message, *refusal);
+  if (view != view_number()) {
+    return Refuse(message, {ErrorCode::STALE_VIEW, "view", fmt::format("{}; this shard has {}", view, view_number())});
+  }
+  const wire::Retain::Reader retain = message.envelope().getBody().getRetain();
+  std::set<uint64_t> tables;
+  std::set<uint64_t> sessions;
+  for (const TableNumber number : retain.getTables()) tables.insert(number);
+  for (const uint64_t number : retain.getSessions()) sessions.insert(number);
+  tables_.Retain(retain.getTablesBelow(), tables);
+  sessions_.Retain(retain.getSessionsBelow(), sessions);
   return OkOr(message, std::nullopt);
 }
 

@@ -32,7 +32,7 @@ MaybeRefusal TableSet::Check(const TableDefinition& definition) const {
     return Refusal{ErrorCode::MALFORMED, "createTables.number",
                    fmt::format("0 in {}; tables are numbered from 1", definition.name)};
   }
-  if (dropped_.contains(definition.number)) {
+  if (dropped_.Has(definition.number)) {
     return Refusal{ErrorCode::UNKNOWN_TABLE, "createTables.number",
                    fmt::format("{} was dropped; numbers of tables are never used again", definition.number)};
   }
@@ -63,8 +63,13 @@ MaybeRefusal TableSet::Create(const std::vector<TableDefinition>& definitions) {
 void TableSet::Drop(const std::vector<TableNumber>& numbers) {
   for (const TableNumber number : numbers) {
     tables_.erase(number);
-    dropped_.insert(number);
+    dropped_.End(number);
   }
+}
+
+void TableSet::Retain(TableNumber below, const std::set<uint64_t>& kept) {
+  dropped_.EndBelow(below, kept);
+  std::erase_if(tables_, [&](const auto& entry) { return dropped_.Has(entry.first); });
 }
 
 TableStore* TableSet::Find(TableNumber number) const {

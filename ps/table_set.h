@@ -6,10 +6,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "common/table.h"
+#include "ps/ended_numbers.h"
 #include "ps/refusal.h"
 #include "ps/table_store.h"
 
@@ -26,7 +27,9 @@ class TableSet {
   void Drop(const std::vector<TableNumber>& numbers);
 
   TableStore* Find(TableNumber number) const;  // nullptr if there is none
-  bool WasDropped(TableNumber number) const { return dropped_.contains(number); }
+  bool WasDropped(TableNumber number) const { return dropped_.Has(number); }
+  // Drops all below but those.
+  void Retain(TableNumber below, const std::set<uint64_t>& kept);
   const std::map<TableNumber, std::unique_ptr<TableStore>>& all() const { return tables_; }
   void ClearPartition(PartitionNumber partition);
 
@@ -35,7 +38,7 @@ class TableSet {
 
   uint32_t partition_bits_ = 0;
   std::map<TableNumber, std::unique_ptr<TableStore>> tables_;
-  absl::flat_hash_set<TableNumber> dropped_;
+  EndedNumbers dropped_;
 };
 
 }  // namespace marquee

@@ -383,8 +383,6 @@ ShardKnowledge Coordinator::Impl::Knowledge() const {
     for (const uint64_t session : trial.run->sessions_of_shards()) {
       knowledge.sessions.push_back({.number = session, .trial = trial.run->number()});
     }
-    const std::vector<uint64_t> closing = trial.run->closing_sessions();
-    knowledge.closing_sessions.insert(knowledge.closing_sessions.end(), closing.begin(), closing.end());
   }
   return knowledge;
 }

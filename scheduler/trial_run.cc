@@ -124,14 +124,6 @@ std::vector<uint64_t> TrialRun::sessions_of_shards() const {
   return numbers;
 }
 
-std::vector<uint64_t> TrialRun::closing_sessions() const {
-  std::vector<uint64_t> numbers;
-  for (const auto& [number, session] : sessions_) {
-    if (session.state == Session::State::kClosing) numbers.push_back(number);
-  }
-  return numbers;
-}
-
 const std::vector<TableDefinition>& TrialRun::tables() const {
   static const std::vector<TableDefinition> kNone;
   return tables_.dropping() ? kNone : tables_.definitions();

@@ -75,9 +75,8 @@ class TrialRun {
   std::set<uint64_t> open_sessions() const;  // that may be open on shards
   void FillView(absl::Time now, Coordinator::TrialView* view) const;
   uint64_t number() const { return number_; }
-  // What a shard that joins has to know: sessions that are opening or open, those that are closing, and tables.
+  // What a shard that joins has to know: sessions that are opening or open, and tables.
   std::vector<uint64_t> sessions_of_shards() const;
-  std::vector<uint64_t> closing_sessions() const;
   const std::vector<TableDefinition>& tables() const;
 
  private:

@@ -222,7 +222,7 @@ bool ViewChanges::TakeIn(absl::Time now, Outbox& outbox) {
 }
 
 // From now on whatever all shards are asked, those are asked too that came with this view; and what was asked before they are
-// told here.
+// told here: what has ended, since they may be processes that only were cut off, and what goes on.
 void ViewChanges::TellJoined(absl::Time now, Outbox& outbox) {
   for (uint32_t shard = 0; shard < ready_.size(); ++shard) {
     if (context_.alive[shard] && !ready_[shard]) joining_.push_back(shard);
@@ -233,6 +233,15 @@ void ViewChanges::TellJoined(absl::Time now, Outbox& outbox) {
   const auto tell = [&](const ShardRequests::Fill& fill) {
     broadcasts_.push_back(context_.shards.StartSome(joining_, context_.view, 0, fill, now, outbox));
   };
+  tell([&](uint32_t, wire::Envelope::Body::Builder body) {
+    wire::Retain::Builder retain = body.initRetain();
+    retain.setTablesBelow(context_.numbers.table + 1);
+    auto tables = retain.initTables(static_cast<uint32_t>(knowledge.tables.size()));
+    for (uint32_t i = 0; i < tables.size(); ++i) tables.set(i, knowledge.tables[i].number);
+    retain.setSessionsBelow(context_.numbers.session + 1);
+    auto sessions = retain.initSessions(static_cast<uint32_t>(knowledge.sessions.size()));
+    for (uint32_t i = 0; i < sessions.size(); ++i) sessions.set(i, knowledge.sessions[i].number);
+  });
   // One by one, since some may be dropped before they are told here.
   for (const TableDefinition& table : knowledge.tables) {
     tell([&](uint32_t, wire::Envelope::Body::Builder body) { table.ToWire(body.initCreateTables().initDefinitions(1)[0]); });
@@ -242,9 +251,6 @@ void ViewChanges::TellJoined(absl::Time now, Outbox& outbox) {
       body.initOpenSession().setSession(session.number);
       body.getOpenSession().setTrial(session.trial);
     });
-  }
-  for (const uint64_t session : knowledge.closing_sessions) {
-    tell([&](uint32_t, wire::Envelope::Body::Builder body) { body.initCloseSession().setSession(session); });
   }
 }
 

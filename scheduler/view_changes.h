@@ -29,7 +29,6 @@ struct ShardKnowledge {
   };
   std::vector<TableDefinition> tables;
   std::vector<Session> sessions;  // opening or open
-  std::vector<uint64_t> closing_sessions;
 };
 
 class ViewChanges {

@@ -68,6 +68,7 @@ struct Envelope {
     # to a shard
     getFills @41 :Void;                              # fills
     fills @42 :Fills;
+    retain @43 :Retain;                              # ok
   }
 }
 
@@ -210,6 +211,15 @@ struct SessionWindow {
 
 struct Forwarded {
   next @0 :UInt64;                  # the number that this shard waits for: all before it are applied
+}
+
+# What goes on, told to a shard that joins: tables and sessions of lower numbers than `tablesBelow` and `sessionsBelow` have ended
+# but for these. Refused unless it is of the shard's own view.
+struct Retain {
+  tablesBelow @0 :UInt32;
+  tables @1 :List(UInt32);
+  sessionsBelow @2 :UInt64;
+  sessions @3 :List(UInt64);
 }
 
 struct Fills {

@@ -139,6 +139,7 @@ void DrawSearch(Random& random, Scenario& scenario) {
 void DrawDeposed(Random& random, Scenario& scenario) {
   scenario.replication.lease = absl::Milliseconds(random.Between(1000, 4000));
   scenario.coordinator.lease = scenario.coordinator.heartbeat * 3.0;
+  scenario.coordinator.workers_per_trial = scenario.workers;
   const absl::Time from = At(absl::Milliseconds(random.Between(500, 5000)));
   for (const std::string& name :
        {fmt::format("s{}", random.Below(scenario.servers)), fmt::format("w{}", random.Below(scenario.workers))}) {
@@ -159,7 +160,7 @@ void DrawReplication(Random& random, Scenario& scenario) {
   if (random.OneIn(3)) options.fill_ahead_bytes = random.Between(100, 4000);
   if (random.OneIn(2)) scenario.clock_drift = 0.04;  // two of them differ by less than ReplicationOptions::clock_drift
   if (random.OneIn(4)) options.max_unanswered_bytes = random.Between(500, 20000);
-  if (scenario.coordinator.replication > 1 && random.OneIn(4)) DrawDeposed(random, scenario);
+  if (scenario.coordinator.replication > 1 && scenario.workers > 1 && random.OneIn(2)) DrawDeposed(random, scenario);
 }
 
 std::vector<std::string> Names(const Scenario& scenario) {
