@@ -18,11 +18,11 @@ class PlantedBugTest : public testing::TestWithParam<PlantedBug> {};
 
 TEST_P(PlantedBugTest, IsFound) {
   for (uint64_t seed = 1; seed <= kMostSeeds; ++seed) {
-    const Outcome outcome = Simulate(Scenario::FromSeed(seed), &GetParam());
+    const Outcome outcome = Simulate(Scenario::FromSeed(seed, &GetParam()), &GetParam());
     if (outcome.violation.empty()) continue;
     fmt::print("seed {}: {}\n", seed, outcome.violation);
     EXPECT_THAT(outcome.violation, testing::ContainsRegex(GetParam().found_as));
-    EXPECT_EQ(Simulate(Scenario::FromSeed(seed)).violation, "") << "without the bug";
+    EXPECT_EQ(Simulate(Scenario::FromSeed(seed, &GetParam())).violation, "") << "without the bug";
     return;
   }
   FAIL() << "not in " << kMostSeeds << " seeds";

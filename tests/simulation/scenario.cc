@@ -233,7 +233,7 @@ void DrawFailures(Random& random, Scenario& scenario) {
 
 }  // namespace
 
-Scenario Scenario::FromSeed(uint64_t seed) {
+Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
   Random random(seed);
   Scenario scenario;
   scenario.seed = seed;
@@ -263,6 +263,7 @@ Scenario Scenario::FromSeed(uint64_t seed) {
   scenario.launcher_reports_exits = random.OneIn(2);
   scenario.same_endpoints = random.OneIn(2);
   DrawReplication(random, scenario);
+  if (bug != nullptr && bug->one_copy) scenario.coordinator.replication = 1;
   return scenario;
 }
 

@@ -63,7 +63,8 @@ struct Scenario {
   std::vector<Crash> crashes;
   double clock_drift = 0;
 
-  static Scenario FromSeed(uint64_t seed);
+  // One in which the bug can show, if one is to be planted.
+  static Scenario FromSeed(uint64_t seed, const PlantedBug* bug = nullptr);
   std::string Describe() const;
 };
 

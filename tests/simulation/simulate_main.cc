@@ -36,7 +36,7 @@ int RunSeeds(const Arguments& arguments) {
   uint64_t failed = 0;
   Outcome total;
   for (uint64_t seed = arguments.first; seed <= arguments.last; ++seed) {
-    const Outcome outcome = Simulate(Scenario::FromSeed(seed), arguments.bug, arguments.trace);
+    const Outcome outcome = Simulate(Scenario::FromSeed(seed, arguments.bug), arguments.bug, arguments.trace);
     if (!outcome.violation.empty() || arguments.trace) Report(outcome, seed, arguments.trace);
     failed += outcome.violation.empty() ? 0 : 1;
     total.Add(outcome);

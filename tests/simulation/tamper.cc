@@ -355,8 +355,8 @@ class PraisesUnfilledCopies : public Tamper {
 };
 
 template <typename Bug>
-PlantedBug Planted(std::string name, std::string found_as) {
-  return {std::move(name), std::move(found_as), [] { return std::make_unique<Bug>(); }};
+PlantedBug Planted(std::string name, std::string found_as, bool one_copy = false) {
+  return {std::move(name), std::move(found_as), one_copy, [] { return std::make_unique<Bug>(); }};
 }
 
 }  // namespace
@@ -365,8 +365,8 @@ const std::vector<PlantedBug>& PlantedBugs() {
   static const std::vector<PlantedBug> bugs = {
       Planted<AcknowledgesBeforeItApplies>("acknowledges_before_it_applies", "was acknowledged and is not there"),
       Planted<LosesPushes>("loses_pushes", "was acknowledged and is not there"),
-      Planted<RemembersOneTooFew>("remembers_one_too_few", "was applied 2 times"),
-      Planted<RenumbersResends>("renumbers_resends", "was applied 2 times"),
+      Planted<RemembersOneTooFew>("remembers_one_too_few", "was applied 2 times", /*one_copy=*/true),
+      Planted<RenumbersResends>("renumbers_resends", "was applied 2 times", /*one_copy=*/true),
       Planted<ShiftsGradients>("shifts_gradients", "nobody pushed|is not there|was applied 2 times"),
       Planted<AppliesHalf>("applies_half", "was acknowledged and is not there"),
       Planted<LeavesSessionsOpen>("leaves_sessions_open", "which it had closed|was applied while|open sessions"),

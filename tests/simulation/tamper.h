@@ -37,7 +37,8 @@ class Capture : public Outbox {
 
 struct PlantedBug {
   std::string name;
-  std::string found_as;  // part of the violation that it leads to
+  std::string found_as;   // part of the violation that it leads to
+  bool one_copy = false;  // only in clusters without replication: it spoils answers that must come at once
   std::function<std::unique_ptr<Tamper>()> make;
 };
 
