@@ -59,7 +59,11 @@ TEST(ViewTest, RefusesWhatIsNoView) {
       {"shard 3 of 3", [](View& v) { v.primaries[5] = 3; }},
       {"empty endpoint", [](View& v) { v.shards[1] = ""; }},
       {"tcp://10.0.0.1:1 twice", [](View& v) { v.shards[1] = v.shards[0]; }},
-      {"shard 0 of 0", [](View& v) { v.shards.clear(); }},
+      {"shard 0 of 0", [](View& v) { v.shards.clear(), v.processes.clear(); }},
+      {"3 entries for 0 shards", [](View& v) { v.shards.clear(); }},
+      {"view.backups: shard 3 of 3", [](View& v) { v.backups[4] = 3; }},
+      {"no two may be one", [](View& v) { v.backups[4] = v.primaries[4]; }},
+      {"no two may be one", [](View& v) { v.backups[4] = v.fills[4] = 2; }},
   };
   for (const WrongView& one : wrong) {
     View view = SmallView();
