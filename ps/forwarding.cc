@@ -104,8 +104,9 @@ void Forwarding::OnView(const View& before, absl::Time now, Outbox& outbox) {
       }
       entry.request_id = last_request_;
       entry.message = std::move(again);
+      entry.first_sent = absl::InfiniteFuture();
     }
-    stream.requests.clear();
+    stream.renewals.clear();
     Probe(copy, stream, now, outbox);
   }
   // Acknowledgements are judged again by this view. Of partitions that are another's now, or began anew, nothing is promised:
@@ -179,16 +180,16 @@ void Forwarding::Append(ShardIndex to, size_t bytes, const FillBody& fill, absl:
   SendEntry(to, stream, stream.unanswered.back(), now, outbox);
 }
 
-void Forwarding::SendEntry(ShardIndex to, Stream& stream, const Entry& entry, absl::Time now, Outbox& outbox) {
+void Forwarding::SendEntry(ShardIndex to, Stream& stream, Entry& entry, absl::Time now, Outbox& outbox) {
   stream.sent = now;
-  stream.requests.try_emplace(entry.request_id, now);
+  entry.first_sent = std::min(entry.first_sent, now);
   outbox.Send(ownership_.view().shards[to], entry.message);
 }
 
 void Forwarding::SendAgain(ShardIndex to, Stream& stream, absl::Time now, Outbox& outbox) {
   stream.progress = now;
   stream.retry = absl::InfiniteFuture();
-  for (const Entry& entry : stream.unanswered) SendEntry(to, stream, entry, now, outbox);
+  for (Entry& entry : stream.unanswered) SendEntry(to, stream, entry, now, outbox);
 }
 
 // Not all that is unanswered for a copy that may refuse it again: once it takes the first, it is sent the others.
@@ -204,7 +205,9 @@ void Forwarding::Renew(ShardIndex to, Stream& stream, absl::Time now, Outbox& ou
   const OutgoingMessagePtr message = NewForward(to, stream.next, 0);
   message->envelope().getBody().getForward().setNothing();
   stream.sent = now;
-  stream.requests.try_emplace(last_request_, now);
+  // What is older renews nothing any more.
+  std::erase_if(stream.renewals, [&](const auto& renewal) { return renewal.second + options_.lease < now; });
+  stream.renewals[last_request_] = now;
   outbox.Send(ownership_.view().shards[to], message);
 }
 
@@ -272,12 +275,21 @@ void Forwarding::ReleaseReplies(Outbox& outbox) {
   });
 }
 
+// When a request was sent that was not answered before; nothing for others, and for those of an earlier view.
+std::optional<absl::Time> Forwarding::SentAt(const Stream& stream, uint64_t request_id) {
+  if (const auto renewal = stream.renewals.find(request_id); renewal != stream.renewals.end()) return renewal->second;
+  const auto entry = std::lower_bound(stream.unanswered.begin(), stream.unanswered.end(), request_id,
+                                      [](const Entry& one, uint64_t id) { return one.request_id < id; });
+  if (entry == stream.unanswered.end() || entry->request_id != request_id) return std::nullopt;
+  return entry->first_sent;
+}
+
 void Forwarding::OnReply(const Message& message, absl::Time now, Outbox& outbox) {
   const uint64_t id = message.envelope().getRequestId();
   const auto found = std::find_if(streams_.begin(), streams_.end(), [&](const auto& stream) {
-    return ownership_.view().shards[stream.first] == message.from() && stream.second.requests.contains(id);
+    return ownership_.view().shards[stream.first] == message.from() && SentAt(stream.second, id).has_value();
   });
-  if (found == streams_.end()) return;  // answered before, or under an earlier view
+  if (found == streams_.end()) return;
   auto& [copy, stream] = *found;
   const auto body = message.envelope().getBody();
   if (!body.isForwarded()) {
@@ -287,8 +299,8 @@ void Forwarding::OnReply(const Message& message, absl::Time now, Outbox& outbox)
     stream.retry = now + options_.retry_after;
     return;
   }
-  stream.answered = std::max(stream.answered, stream.requests.at(id));
-  stream.requests.erase(stream.requests.begin(), ++stream.requests.find(id));
+  stream.answered = std::max(stream.answered, *SentAt(stream, id));
+  stream.renewals.erase(id);
   const uint64_t next = body.getForwarded().getNext();
   const uint64_t applied_before = stream.applied();
   while (!stream.unanswered.empty() && stream.unanswered.front().number < next) {

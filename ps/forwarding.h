@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -79,6 +80,8 @@ class Forwarding {
     uint64_t request_id = 0;
     OutgoingMessagePtr message;
     size_t bytes = 0;
+    // An answer may be to any of the times that it was sent: it says nothing of later than the first.
+    absl::Time first_sent = absl::InfiniteFuture();
   };
   struct Stream {
     uint64_t began = 0;  // view
@@ -91,7 +94,7 @@ class Forwarding {
     absl::Time progress = absl::InfinitePast();  // the last answer that moved the stream on, or the last time of sending again
     bool refused = false;                        // whether the copy was asked for more than it took
     absl::Time retry = absl::InfiniteFuture();   // of what was refused
-    std::map<uint64_t, absl::Time> requests;     // when each was first sent, by request id; those not answered
+    std::map<uint64_t, absl::Time> renewals;     // when each was sent, by request id; those without an answer
     uint64_t applied() const { return unanswered.empty() ? next - 1 : unanswered.front().number - 1; }
   };
   struct Fill {
@@ -115,7 +118,8 @@ class Forwarding {
   template <typename FillBody>
   void Append(ShardIndex to, size_t bytes, const FillBody& fill, absl::Time now, Outbox& outbox);
   OutgoingMessagePtr NewForward(ShardIndex to, uint64_t number, size_t bytes);
-  void SendEntry(ShardIndex to, Stream& stream, const Entry& entry, absl::Time now, Outbox& outbox);
+  void SendEntry(ShardIndex to, Stream& stream, Entry& entry, absl::Time now, Outbox& outbox);
+  static std::optional<absl::Time> SentAt(const Stream& stream, uint64_t request_id);
   void SendAgain(ShardIndex to, Stream& stream, absl::Time now, Outbox& outbox);
   void Probe(ShardIndex to, Stream& stream, absl::Time now, Outbox& outbox);
   void Renew(ShardIndex to, Stream& stream, absl::Time now, Outbox& outbox);

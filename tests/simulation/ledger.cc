@@ -25,7 +25,8 @@ uint32_t Count(absl::Span<const float> values, size_t place) {
 Ledger::AttemptNumber Ledger::Begin(Attempt attempt) {
   attempts_.push_back(attempt);
   for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
-    owner_[{attempt.trial, attempt.epoch, position}] = attempt.session;
+    uint64_t& owner = owner_[{attempt.trial, attempt.epoch, position}];
+    if (owner == 0 || !closed_.contains(attempt.session)) owner = attempt.session;
   }
   return attempts_.size();
 }

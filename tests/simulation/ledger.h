@@ -51,6 +51,9 @@ class Ledger {
   };
   std::optional<Place> TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt);
 
+  // What its worker begins from now on is not the session's to train: it has not heard yet.
+  void CloseSession(uint64_t session) { closed_.insert(session); }
+
   // The attempt's pushes are numbered up to `sequence`, from the one before's on.
   void SetLastSequence(AttemptNumber attempt, uint64_t sequence);
 
@@ -105,6 +108,7 @@ class Ledger {
   std::map<TableNumber, std::map<Id, Row>> tables_;
   std::map<std::pair<TableNumber, Id>, Server> servers_;  // of the newest view that a row was served under
   std::set<TableNumber> rolled_back_;
+  std::set<uint64_t> closed_;
   uint64_t acknowledged_ = 0;
   mutable uint64_t rows_checked_ = 0;
 };

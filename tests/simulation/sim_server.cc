@@ -109,7 +109,9 @@ void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message&
   }
   if (request.isCloseSession()) {
     for (const Capture::Sent& sent : capture.sent()) {
-      if (sent.message->envelope().asReader().getBody().isOk()) hosted.closed.insert(request.getCloseSession().getSession());
+      if (!sent.message->envelope().asReader().getBody().isOk()) continue;
+      hosted.closed.insert(request.getCloseSession().getSession());
+      ledger_.CloseSession(request.getCloseSession().getSession());
     }
   }
   Pass(hosted, capture, outbox);

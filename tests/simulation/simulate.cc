@@ -312,6 +312,8 @@ std::string Run::CheckStop(const TrialConfig& config, const StateStore::Trial& t
     return first_stopped && trial.result.epochs == 0 ? "" : "repeats a trial that came through, and was stopped";
   }
   if (!IsRung(config, trial.result.epochs)) return fmt::format("was stopped at {}, which is no rung", trial.result.epochs);
+  // A better one may have been there whose attempt was lost, and which was stopped earlier the next time.
+  if (scheduler_killed_ || scheduler_->coordinator().counters().servers_lost > 0) return "";
   const double score = ScoreAfter(config.name, trial.result.epochs);
   for (const auto& [name, other] : disk_.trials()) {
     for (const TrialResult::Validation& validation : other.result.validations) {
