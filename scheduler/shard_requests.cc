@@ -143,6 +143,7 @@ bool ShardRequests::OnReply(const Message& message) {
     case wire::Envelope::Body::TABLES: {
       std::vector<TableNumber> numbers;
       for (const auto definition : body.getTables().getDefinitions()) numbers.push_back(definition.getNumber());
+      if (request.shard >= broadcast.tables.size()) return false;  // was asked something else
       broadcast.tables[request.shard] = std::move(numbers);
       break;
     }
