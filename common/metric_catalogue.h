@@ -109,6 +109,12 @@ inline constexpr GaugeInfo kTableBytes{
     "marquee_table_bytes", "bytes", kServer, "Memory of a table in a shard: rows, optimizer state and index.", kShard, kTable};
 inline constexpr GaugeInfo kOpenSessions{"marquee_open_sessions", "sessions", kServer,
                                          "Sessions from which a shard takes pushes.", kShard};
+inline constexpr CounterInfo kForwardsTaken{"marquee_forwards_taken_total", "messages", kServer,
+                                            "Messages of other servers' streams that this one follows as the second copy."};
+inline constexpr GaugeInfo kForwardBytes{"marquee_forward_unanswered_bytes", "bytes", kServer,
+                                         "Sent to second copies of a shard's partitions, and not yet answered.", kShard};
+inline constexpr GaugeInfo kWaitingReplies{"marquee_waiting_replies", "pushes", kServer,
+                                           "Pushes applied by a shard, whose acknowledgement waits for the second copy.", kShard};
 
 // Worker.
 inline constexpr CounterInfo kClientRows{"marquee_client_rows_total", "rows", kWorker, "Rows pulled and pushed by this worker.",
@@ -150,6 +156,11 @@ inline constexpr GaugeInfo kSchedulerSilence{"marquee_scheduler_silence_seconds"
 inline constexpr GaugeInfo kMembers{"marquee_members", "processes", kScheduler, "Members that are alive.", kRole};
 inline constexpr CounterInfo kMembersLost{"marquee_members_lost_total", "processes", kScheduler,
                                           "Members taken for dead: silent for longer than the lease, or seen to end.", kRole};
+inline constexpr GaugeInfo kSinglePartitions{
+    "marquee_under_replicated_partitions", "partitions", kScheduler,
+    "With `replication: 2`: partitions without a whole second copy; the loss of one more server may lose their rows."};
+inline constexpr CounterInfo kPromotions{"marquee_partitions_promoted_total", "partitions", kScheduler,
+                                         "Second copies that took over from a lost server."};
 inline constexpr CounterInfo kHeartbeats{"marquee_heartbeats_total", "messages", kScheduler, "Heartbeats answered."};
 inline constexpr GaugeInfo kTrials{"marquee_trials",
                                    "trials",

@@ -68,13 +68,7 @@ class Shard::Impl {
   PartitionDump DumpPartition(PartitionNumber partition) const;
   const View& view() const { return ownership_.view(); }
   Replication replication() const {
-    Replication replication{.unanswered_bytes = forwarding_.unanswered_bytes(),
-                            .waiting_replies = forwarding_.waiting_replies(),
-                            .single_partitions = 0};
-    for (PartitionNumber p = 0; p < view().partitions(); ++p) {
-      if (ownership_.role(p) == CopyRole::kPrimary && view().backups[p] == kNoShard) ++replication.single_partitions;
-    }
-    return replication;
+    return {.unanswered_bytes = forwarding_.unanswered_bytes(), .waiting_replies = forwarding_.waiting_replies()};
   }
 
  private:

@@ -60,12 +60,9 @@ class Shard {
   size_t open_sessions() const;
 
   const View& view() const;
-  // Bytes that were forwarded to copies and are not answered, replies that wait for copies, and partitions that have, by the
-  // view, no second copy that is whole.
   struct Replication {
-    uint64_t unanswered_bytes = 0;
-    uint64_t waiting_replies = 0;
-    uint64_t single_partitions = 0;
+    uint64_t unanswered_bytes = 0;  // sent to copies
+    uint64_t waiting_replies = 0;   // for the answers of copies
   };
   Replication replication() const;
 

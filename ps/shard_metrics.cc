@@ -17,6 +17,8 @@ ShardMetrics::ShardMetrics(Metrics& metrics, uint32_t index)
 ShardMetrics::~ShardMetrics() {
   for (const std::string& name : tables_) RemoveTable(name);
   metrics_.Remove(metric::kOpenSessions, {index_});
+  metrics_.Remove(metric::kForwardBytes, {index_});
+  metrics_.Remove(metric::kWaitingReplies, {index_});
 }
 
 void ShardMetrics::Handled(wire::Envelope::Body::Which operation, absl::Duration duration) {
@@ -35,6 +37,9 @@ void ShardMetrics::Update(const Shard& shard, const Transport& transport) {
   CopyCounters(shard.counters());
   UpdateTables(shard);
   metrics_.Get(metric::kOpenSessions, {index_}).Set(static_cast<double>(shard.open_sessions()));
+  const Shard::Replication replication = shard.replication();
+  metrics_.Get(metric::kForwardBytes, {index_}).Set(static_cast<double>(replication.unanswered_bytes));
+  metrics_.Get(metric::kWaitingReplies, {index_}).Set(static_cast<double>(replication.waiting_replies));
   metrics_.Get(metric::kView).Set(static_cast<double>(shard.view_number()));
 }
 
@@ -43,6 +48,7 @@ void ShardMetrics::CopyCounters(const Shard::Counters& counters) {
   AddGrowth(metrics_.Get(metric::kRows, {"push"}), copied_.rows_pushed, counters.rows_pushed);
   AddGrowth(metrics_.Get(metric::kRowsCreated), copied_.rows_created, counters.rows_created);
   AddGrowth(metrics_.Get(metric::kDuplicates), copied_.duplicates, counters.duplicates);
+  AddGrowth(metrics_.Get(metric::kForwardsTaken), copied_.forwards_taken, counters.forwards_taken);
   AddRejected(metrics_, counters.rejected, copied_.rejected);
   copied_ = counters;
 }

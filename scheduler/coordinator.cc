@@ -79,6 +79,11 @@ class Coordinator::Impl {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const { return context_.view; }
+  uint64_t under_replicated_partitions() const {
+    const auto& backups = context_.view.backups;
+    if (context_.options.replication == 1) return 0;
+    return static_cast<uint64_t>(std::count(backups.begin(), backups.end(), kNoShard));
+  }
   const Counters& counters() const { return context_.counters; }
 
  private:
@@ -592,6 +597,7 @@ absl::Status Coordinator::status() const { return impl_->status(); }
 std::vector<Coordinator::Member> Coordinator::members() const { return impl_->members(); }
 std::vector<Coordinator::TrialView> Coordinator::trials(absl::Time now) const { return impl_->trials(now); }
 const View& Coordinator::view() const { return impl_->view(); }
+uint64_t Coordinator::under_replicated_partitions() const { return impl_->under_replicated_partitions(); }
 const Coordinator::Counters& Coordinator::counters() const { return impl_->counters(); }
 
 }  // namespace marquee

@@ -164,8 +164,11 @@ class Coordinator {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const;
+  // Partitions that should have a second copy, and have none that is whole.
+  uint64_t under_replicated_partitions() const;
 
   struct Counters {
+    uint64_t partitions_promoted = 0;  // copies that took over
     uint64_t heartbeats = 0, chunks_leased = 0, chunks_released = 0, ticks = 0, workers_lost = 0, servers_lost = 0,
              sessions_opened = 0, sessions_closed = 0, examples = 0, repeated_examples = 0;
     std::map<std::string, uint64_t> rejected;  // by error code name

@@ -22,12 +22,14 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   add(metrics_.Get(metric::kTicks), counters.ticks, before_.ticks);
   add(metrics_.Get(metric::kMembersLost, {"worker"}), counters.workers_lost, before_.workers_lost);
   add(metrics_.Get(metric::kMembersLost, {"server"}), counters.servers_lost, before_.servers_lost);
+  add(metrics_.Get(metric::kPromotions), counters.partitions_promoted, before_.partitions_promoted);
   add(metrics_.Get(metric::kSessionsOpened), counters.sessions_opened, before_.sessions_opened);
   add(metrics_.Get(metric::kSessionsClosed), counters.sessions_closed, before_.sessions_closed);
   add(metrics_.Get(metric::kTrainedExamples), counters.examples, before_.examples);
   add(metrics_.Get(metric::kRepeatedExamples), counters.repeated_examples, before_.repeated_examples);
   AddRejected(metrics_, counters.rejected, before_.rejected);
   before_ = counters;
+  metrics_.Get(metric::kSinglePartitions).Set(static_cast<double>(coordinator.under_replicated_partitions()));
   metrics_.Get(metric::kView).Set(static_cast<double>(coordinator.view().number));
   UpdateMembers(coordinator);
   UpdateTrials(coordinator.trials(now));

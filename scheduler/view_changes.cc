@@ -50,16 +50,19 @@ bool ViewChanges::LoseServer(const std::string& name, absl::Time now, Outbox& ou
   }
   const uint64_t number = context_.numbers.view + 1;
   View next = next_;
+  uint64_t promoted = 0;
   for (PartitionNumber p = 0; p < next.partitions(); ++p) {
     if (next.fills[p] != kNoShard && lost[next.fills[p]]) next.fills[p] = kNoShard;
     if (next.backups[p] != kNoShard && lost[next.backups[p]]) next.backups[p] = kNoShard;
     if (!lost[next.primaries[p]]) continue;
     if (next.backups[p] == kNoShard || !context_.alive[next.backups[p]]) return false;
+    ++promoted;
     next.primaries[p] = std::exchange(next.backups[p], kNoShard);
     next.fills[p] = kNoShard;
     next.changed[p] = number;
   }
   next_ = std::move(next);
+  context_.counters.partitions_promoted += promoted;
   AssignFills(now);
   Install(now, outbox);
   return true;
