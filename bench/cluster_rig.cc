@@ -76,17 +76,21 @@ absl::Status ClusterRig::Start() {
 
 absl::Status ClusterRig::StartServers() {
   std::vector<std::string> endpoints;
+  std::vector<uint64_t> processes;
+  std::vector<uint32_t> server_of;
   for (uint32_t i = 0; i < workload_.servers; ++i) {
-    absl::StatusOr<ChildProcess> server = ChildProcess::Start({"--serve", "shard"});
+    absl::StatusOr<ChildProcess> server = ChildProcess::Start({"--serve", "shard", "--serve-number", std::to_string(i + 1)});
     if (!server.ok()) return server.status();
     endpoints.push_back(server->endpoint());
+    processes.push_back(i + 1);
+    server_of.push_back(i);
     servers_.push_back(*std::move(server));
   }
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(context_, Self(), {});
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
 
-  const View view = MakeEvenView(1, 1, endpoints, 1U << kPartitionBits);
+  const View view = MakeEvenView(1, 1, endpoints, 1U << kPartitionBits, processes, server_of, workload_.copies);
   absl::Status status = AskAll([&](uint32_t server, wire::Envelope::Body::Builder body) {
     wire::View::Builder install = body.initInstallView();
     view.ToWire(install);
@@ -204,11 +208,11 @@ absl::StatusOr<std::unique_ptr<Rig>> StartClusterRig(const Workload& workload) {
   return std::unique_ptr<Rig>(std::move(rig));
 }
 
-int ServeShard() {
+int ServeShard(uint64_t incarnation) {
   Metrics metrics(kServer);
   TransportContext context;
   const auto shard =
-      ShardThread::Start(context, {.name = "server", .incarnation = NewIncarnation()}, {}, {}, "tcp://127.0.0.1:0", 0, metrics);
+      ShardThread::Start(context, {.name = "server", .incarnation = incarnation}, {}, {}, "tcp://127.0.0.1:0", 0, metrics);
   if (!shard.ok()) return Fail("ps_bench", shard.status());
   ReportEndpoint((*shard)->endpoint());
   WaitForInputEnd();

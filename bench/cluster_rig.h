@@ -15,7 +15,7 @@ namespace marquee {
 absl::StatusOr<std::unique_ptr<Rig>> StartClusterRig(const Workload& workload);
 
 // The server process.
-int ServeShard();
+int ServeShard(uint64_t incarnation);
 
 }  // namespace marquee
 

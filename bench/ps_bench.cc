@@ -1,6 +1,7 @@
 // How fast rows are pulled and pushed: unique random rows out of a table under Adagrad, over tcp loopback, one operation at a
 // time (a pull, then a push) and pipelined (several of both under way). Servers are processes of their own with one shard each.
 //
+// With several servers also with two copies of each row (`replication: 2`), beside one copy: `ratio_two_copies`.
 // `ratio_to_limit` compares with bench/bare_rig.h, measured in turns with it in the same run.
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
@@ -66,6 +68,7 @@ Workload SizesOf(const Flags& flags) {
           .batch_rows = flags.rows,
           .dim = flags.dims.front(),
           .servers = flags.servers.front(),
+          .copies = 1,
           .batches = {},
           .gradients = {}};
 }
@@ -75,6 +78,7 @@ Workload MakeWorkload(const Flags& flags, uint32_t dim, uint32_t servers) {
                     .batch_rows = flags.rows,
                     .dim = dim,
                     .servers = servers,
+                    .copies = 1,
                     .batches = {},
                     .gradients = std::vector<float>(size_t{flags.rows} * dim, 0.01F)};
   std::mt19937_64 random(1);
@@ -152,12 +156,26 @@ nlohmann::json ResultOf(const Flags& flags, uint32_t dim, uint32_t servers, int 
           {"ratio_to_limit", ours.rate / limit.rate}};
 }
 
+// What a second copy of each row, on another server, costs.
+void AddTwoCopies(const Measured& one, const Measured& two, nlohmann::json* result) {
+  (*result)["two_copies_row_ops_per_second"] = two.rate;
+  (*result)["two_copies_pull_p50_us"] = Quantile(two.times.pulls, 0.5);
+  (*result)["two_copies_push_p50_us"] = Quantile(two.times.pushes, 0.5);
+  (*result)["two_copies_push_p99_us"] = Quantile(two.times.pushes, 0.99);
+  (*result)["ratio_two_copies"] = two.rate / one.rate;
+}
+
 void PrintRow(const nlohmann::json& result) {
-  std::printf("%4u %8u %-10s %8.2f %8.0f %8.0f %8.0f %8.0f %8.2f %6.2f\n", result["dim"].get<uint32_t>(),
+  std::printf("%4u %8u %-10s %8.2f %8.0f %8.0f %8.0f %8.0f %8.2f %6.2f", result["dim"].get<uint32_t>(),
               result["servers"].get<uint32_t>(), result["mode"].get<std::string>().c_str(),
               result["row_ops_per_second"].get<double>() / 1e6, result["pull_p50_us"].get<double>(),
               result["pull_p99_us"].get<double>(), result["push_p50_us"].get<double>(), result["push_p99_us"].get<double>(),
               result["limit_row_ops_per_second"].get<double>() / 1e6, result["ratio_to_limit"].get<double>());
+  if (result.contains("ratio_two_copies")) {
+    std::printf(" %8.2f %8.0f %6.2f", result["two_copies_row_ops_per_second"].get<double>() / 1e6,
+                result["two_copies_push_p50_us"].get<double>(), result["ratio_two_copies"].get<double>());
+  }
+  std::printf("\n");
   std::fflush(stdout);
 }
 
@@ -166,7 +184,9 @@ absl::Status RunAll(const Flags& flags) {
   if (!flags.json) {
     std::printf("%u rows out of %lu in each operation; rates in millions of rows per second, times in microseconds\n",
                 flags.rows, flags.table_rows);
-    std::printf(" dim  servers mode           rate pull p50      p99 push p50      p99    limit  ratio\n");
+    std::printf("                                                                              two copies: push\n");
+    std::printf(
+        " dim  servers mode           rate pull p50      p99 push p50      p99    limit  ratio     rate      p50  ratio\n");
   }
   for (const uint32_t dim : flags.dims) {
     for (const uint32_t servers : flags.servers) {
@@ -175,9 +195,20 @@ absl::Status RunAll(const Flags& flags) {
       if (!ours.ok()) return ours.status();
       const auto limit = StartBareRig(workload);
       if (!limit.ok()) return limit.status();
+      std::vector<Rig*> rigs = {ours->get(), limit->get()};
+      Workload doubled = workload;
+      doubled.copies = 2;
+      std::unique_ptr<Rig> two_copies;
+      if (servers > 1) {
+        absl::StatusOr<std::unique_ptr<Rig>> started = StartClusterRig(doubled);
+        if (!started.ok()) return started.status();
+        two_copies = *std::move(started);
+        rigs.push_back(two_copies.get());
+      }
       for (const int depth : {1, kPipelineDepth}) {
-        const std::vector<Measured> measured = Measure(flags, {ours->get(), limit->get()}, depth);
+        const std::vector<Measured> measured = Measure(flags, rigs, depth);
         results.push_back(ResultOf(flags, dim, servers, depth, measured[0], measured[1]));
+        if (two_copies != nullptr) AddTwoCopies(measured[0], measured[2], &results.back());
         if (!flags.json) PrintRow(results.back());
       }
     }
@@ -203,7 +234,7 @@ int main(int argc, char** argv) {
   app.add_option("--serve", flags.serve)->group("");
   app.add_option("--serve-number", flags.serve_number)->group("");
   CLI11_PARSE(app, argc, argv);
-  if (flags.serve == "shard") return marquee::ServeShard();
+  if (flags.serve == "shard") return marquee::ServeShard(flags.serve_number);
   if (flags.serve == "bare") return marquee::ServeBare(marquee::SizesOf(flags), flags.serve_number);
   const absl::Status status = marquee::RunAll(flags);
   return status.ok() ? 0 : marquee::Fail("ps_bench", status);

@@ -18,6 +18,7 @@ struct Workload {
   uint32_t batch_rows = 0;  // unique ids in each pull and push
   uint32_t dim = 0;
   uint32_t servers = 0;
+  int copies = 1;  // of every row: 2 with replication
   // Row numbers of each batch, below table_rows.
   std::vector<std::vector<uint64_t>> batches;
   std::vector<float> gradients;  // batch_rows x dim, of every push
