@@ -99,6 +99,14 @@ void View::ToWire(wire::View::Builder builder) const {
   for (uint32_t i = 0; i < processes.size(); ++i) process_list.set(i, processes[i]);
 }
 
+std::vector<std::string> EndpointsLeft(const View& before, const View& now) {
+  std::vector<std::string> left;
+  for (const std::string& endpoint : before.shards) {
+    if (std::find(now.shards.begin(), now.shards.end(), endpoint) == now.shards.end()) left.push_back(endpoint);
+  }
+  return left;
+}
+
 ShardIndex NextServersShard(ShardIndex primary, const std::vector<uint32_t>& server_of, const std::vector<bool>& alive) {
   const auto place_of = [&](ShardIndex shard) {
     return std::count(server_of.begin(), server_of.begin() + shard, server_of[shard]);

@@ -42,6 +42,9 @@ struct View {
   bool operator==(const View&) const = default;
 };
 
+// Endpoints of `before` that `now` has no more: connections to them may go.
+std::vector<std::string> EndpointsLeft(const View& before, const View& now);
+
 // Spreads `partitions` (a power of two) evenly over the shards, round robin, so that each number of shards keeps its balance;
 // all of them empty. `server_of` says which server a shard is of: backups are on the next server, if there are several and
 // `replication` is 2.

@@ -63,6 +63,7 @@ void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index
   Shard shard(self, options);
   ShardMetrics shard_metrics(metrics, index);
   absl::Time next_update = absl::InfinitePast();
+  View view;
   while (!stop_) {
     const absl::Duration wait = std::clamp(shard.next_timer() - SteadyNow(), absl::ZeroDuration(), kMetricsInterval);
     transport_->Receive(wait, [&](const Message& message) {
@@ -70,6 +71,10 @@ void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index
       shard.OnMessage(message, begin, *transport_);
       shard_metrics.Handled(message.envelope().getBody().which(), SteadyNow() - begin);
     });
+    if (shard.view_number() != view.number) {
+      for (const std::string& left : EndpointsLeft(view, shard.view())) transport_->Disconnect(left);
+      view = shard.view();
+    }
     const absl::Time now = SteadyNow();
     if (now >= shard.next_timer()) shard.OnTimer(now, *transport_);
     if (now < next_update) continue;

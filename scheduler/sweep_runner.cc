@@ -192,6 +192,10 @@ absl::Status SweepRunner::Pump() {
       scheduler_metrics_.Handled(message.envelope().getBody().which(), SteadyNow() - start);
     }
   });
+  if (coordinator_->view().number != view_.number) {
+    for (const std::string& left : EndpointsLeft(view_, coordinator_->view())) transport_->Disconnect(left);
+    view_ = coordinator_->view();
+  }
   const absl::Time now = SteadyNow();
   coordinator_->OnTimer(now, *transport_);
   if (!coordinator_->status().ok()) return coordinator_->status();

@@ -84,6 +84,7 @@ class SweepRunner {
   std::unique_ptr<Launcher> launcher_;  // none with launcher: external
   absl::Time next_update_ = absl::InfinitePast();
   absl::Time next_metrics_ = absl::InfinitePast();
+  View view_;  // that the connections are of
   std::string endpoints_written_;
 };
 

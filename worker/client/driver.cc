@@ -30,7 +30,11 @@ absl::Status Driver::Pump(absl::Duration timeout) {
 
 void Driver::RunTimers() {
   const absl::Time time = now();
-  if (link_.view().number > client_.view().number) client_.SetView(link_.view(), time, transport_);
+  if (link_.view().number > client_.view().number) {
+    const View before = client_.view();
+    client_.SetView(link_.view(), time, transport_);
+    for (const std::string& endpoint : EndpointsLeft(before, client_.view())) transport_.Disconnect(endpoint);
+  }
   if (client_.wanted_view() > client_.view().number) link_.WantView(client_.wanted_view());
   client_.OnTimer(time, transport_);
   link_.OnTimer(time, transport_);

@@ -31,6 +31,13 @@ TEST(ViewTest, SpreadsPartitionsEvenly) {
   EXPECT_EQ(View().partition_bits(), 0U);
 }
 
+TEST(ViewTest, SaysWhichEndpointsHaveLeft) {
+  View next = SmallView();
+  next.shards[1] = "tcp://10.0.0.2:2";
+  EXPECT_EQ(EndpointsLeft(SmallView(), next), std::vector<std::string>{"tcp://10.0.0.2:1"});
+  EXPECT_TRUE(EndpointsLeft(View(), next).empty());
+}
+
 TEST(ViewTest, ComesOverTheWireUnchanged) {
   const auto copy = OverTheWire(SmallView());
   ASSERT_TRUE(copy.ok()) << copy.status();
