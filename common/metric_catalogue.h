@@ -114,7 +114,8 @@ inline constexpr CounterInfo kForwardsTaken{"marquee_forwards_taken_total", "mes
 inline constexpr GaugeInfo kForwardBytes{"marquee_forward_unanswered_bytes", "bytes", kServer,
                                          "Sent to second copies of a shard's partitions, and not yet answered.", kShard};
 inline constexpr GaugeInfo kWaitingReplies{"marquee_waiting_replies", "pushes", kServer,
-                                           "Pushes applied by a shard, whose acknowledgement waits for the second copy.", kShard};
+                                           "Pushes applied by a shard, whose acknowledgement waits for the second copy.",
+                                           kShard};
 
 // Worker.
 inline constexpr CounterInfo kClientRows{"marquee_client_rows_total", "rows", kWorker, "Rows pulled and pushed by this worker.",
