@@ -481,6 +481,7 @@ void Coordinator::Impl::RemoveWorseModels() {
 void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
   std::vector<std::string> free = context_.members.FreeWorkers();
   for (Trial& trial : trials_) {
+    if (free.empty()) break;
     if (trial.run != nullptr) FillRanks(*trial.run, free, now, outbox);
   }
   for (Trial& trial : trials_) {

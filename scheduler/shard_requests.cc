@@ -89,12 +89,8 @@ void ShardRequests::Ask(BroadcastNumber number, uint32_t shard, const std::strin
   const uint64_t id = ++last_request_;
   OutgoingMessagePtr message = NewRequest(self_, view, id, absl::ZeroDuration(), bytes);
   fill(shard, message->envelope().getBody());
-  requests_[id] = Request{.broadcast = number,
-                          .shard = shard,
-                          .endpoint = endpoint,
-                          .view = view,
-                          .message = message,
-                          .resend_at = now + resend_after_};
+  requests_[id] = Request{.broadcast = number, .shard = shard, .endpoint = endpoint, .view = view, .message = message};
+  resends_.emplace_back(now + resend_after_, id);
   outbox.Send(endpoint, std::move(message));
 }
 
@@ -124,6 +120,7 @@ void ShardRequests::Forget(BroadcastNumber number) {
 void ShardRequests::ForgetAll() {
   broadcasts_.clear();
   requests_.clear();
+  resends_.clear();
 }
 
 bool ShardRequests::OnReply(const Message& message) {
@@ -169,17 +166,16 @@ bool ShardRequests::OnReply(const Message& message) {
 }
 
 void ShardRequests::OnTimer(absl::Time now, Outbox& outbox) {
-  for (auto& [id, request] : requests_) {
-    if (now < request.resend_at) continue;
-    request.resend_at = now + resend_after_;
-    outbox.Send(request.endpoint, request.message);
+  while (!resends_.empty() && (resends_.front().first <= now || !requests_.contains(resends_.front().second))) {
+    const uint64_t id = resends_.front().second;
+    resends_.pop_front();
+    const auto request = requests_.find(id);
+    if (request == requests_.end()) continue;
+    resends_.emplace_back(now + resend_after_, id);
+    outbox.Send(request->second.endpoint, request->second.message);
   }
 }
 
-absl::Time ShardRequests::next_timer() const {
-  absl::Time next = absl::InfiniteFuture();
-  for (const auto& [id, request] : requests_) next = std::min(next, request.resend_at);
-  return next;
-}
+absl::Time ShardRequests::next_timer() const { return resends_.empty() ? absl::InfiniteFuture() : resends_.front().first; }
 
 }  // namespace marquee

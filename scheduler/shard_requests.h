@@ -5,6 +5,7 @@
 // broadcast looks whether it is finished; nothing calls back. No I/O of its own.
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -70,6 +71,7 @@ class ShardRequests {
   // A message with the body of a reply. False if it answers nothing that was asked.
   bool OnReply(const Message& message);
   void OnTimer(absl::Time now, Outbox& outbox);
+  // May be of a request that was answered since.
   absl::Time next_timer() const;
 
  private:
@@ -79,7 +81,6 @@ class ShardRequests {
     std::string endpoint;
     uint64_t view = 0;
     OutgoingMessagePtr message;
-    absl::Time resend_at;
   };
   struct Broadcast {
     uint32_t open = 0;  // requests without an answer
@@ -98,6 +99,7 @@ class ShardRequests {
   uint64_t last_request_ = 0;
   BroadcastNumber last_broadcast_ = 0;
   std::map<uint64_t, Request> requests_;
+  std::deque<std::pair<absl::Time, uint64_t>> resends_;  // when, and which request, in order; answered ones too, for a while
   std::map<BroadcastNumber, Broadcast> broadcasts_;
 };
 

@@ -56,12 +56,13 @@ std::optional<TrainingChunks::Lease> TrainingChunks::Take(uint64_t session, uint
   lease.begin = BeginOf(lease.number);
   lease.end = EndOf(lease.number);
   held_[lease.number] = Held{.session = session, .next = lease.next};
+  ++held_by_[session];
   return lease;
 }
 
 size_t TrainingChunks::HeldBy(uint64_t session) const {
-  return static_cast<size_t>(
-      std::count_if(held_.begin(), held_.end(), [session](const auto& entry) { return entry.second.session == session; }));
+  const auto held = held_by_.find(session);
+  return held == held_by_.end() ? 0 : held->second;
 }
 
 absl::Status TrainingChunks::Check(uint64_t number, uint64_t next) const {
@@ -80,6 +81,7 @@ uint64_t TrainingChunks::Report(uint64_t session, uint64_t number, uint64_t next
   trained_by_epoch_[EpochOf(number)] += added;
   if (next == EndOf(number)) {
     held_.erase(held);
+    --held_by_[session];
     ++finished_;
   }
   return added;
@@ -97,6 +99,7 @@ TrainingChunks::Released TrainingChunks::Release(uint64_t session) {
     released_[LaneOf(held->first)][held->first] = held->second.next;
     held = held_.erase(held);
   }
+  held_by_.erase(session);
   return released;
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -87,6 +88,7 @@ class TrainingChunks {
   std::vector<uint64_t> fresh_;                         // by lane: the lowest chunk never leased
   std::vector<std::map<uint64_t, uint64_t>> released_;  // by lane: chunk -> next
   std::map<uint64_t, Held> held_;
+  std::unordered_map<uint64_t, size_t> held_by_;  // how many of them, by session
   std::set<uint32_t> absent_;
   uint64_t finished_ = 0;
   uint64_t trained_ = 0;

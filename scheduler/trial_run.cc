@@ -80,16 +80,15 @@ std::set<uint64_t> TrialRun::open_sessions() const {
   return numbers;
 }
 
-bool TrialRun::RankTaken(uint32_t rank) const {
-  return std::any_of(sessions_.begin(), sessions_.end(),
-                     [rank](const auto& entry) { return entry.second.rank == rank && !entry.second.lost; });
-}
-
 std::vector<uint32_t> TrialRun::FreeRanks() const {
   std::vector<uint32_t> ranks;
   if (phase_ >= Phase::kCleaning || failed()) return ranks;
-  for (uint32_t rank = 0; rank < context_.options.workers_per_trial; ++rank) {
-    if (!RankTaken(rank)) ranks.push_back(rank);
+  std::vector<bool> taken(context_.options.workers_per_trial, false);
+  for (const auto& [number, session] : sessions_) {
+    if (!session.lost) taken[session.rank] = true;
+  }
+  for (uint32_t rank = 0; rank < taken.size(); ++rank) {
+    if (!taken[rank]) ranks.push_back(rank);
   }
   return ranks;
 }

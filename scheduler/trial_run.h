@@ -108,7 +108,6 @@ class TrialRun {
 
   const Session* Find(uint64_t session) const;  // nullptr for one whose worker must not go on
   Session* Find(uint64_t session);
-  bool RankTaken(uint32_t rank) const;
   bool Synchronous() const { return config_.consistency.mode == ConsistencyConfig::Mode::kSynchronous; }
 
   // Steps of Advance; true if the phase has moved on.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <map>
 #include <utility>
 
@@ -264,6 +265,36 @@ Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
   scenario.same_endpoints = random.OneIn(2);
   DrawReplication(random, scenario);
   if (bug != nullptr && bug->one_copy) scenario.coordinator.replication = 1;
+  return scenario;
+}
+
+Scenario Scenario::LossIn(uint32_t servers, uint32_t workers) {
+  Scenario scenario;
+  scenario.servers = servers;
+  scenario.workers = workers;
+  for (uint32_t i = 0; i < servers; ++i) scenario.coordinator.servers.push_back(fmt::format("s{}", i));
+  scenario.network.until = absl::UnixEpoch();
+  CoordinatorOptions& options = scenario.coordinator;
+  options.partitions = std::bit_ceil(4 * servers);
+  options.replication = 2;
+  options.workers_per_trial = workers;
+  options.train_examples = uint64_t{workers} * 40;
+  options.validation_examples = workers;
+  options.test_examples = workers;
+  options.chunk_batches = 4;
+  options.heartbeat = absl::Milliseconds(500);
+  options.lease = absl::Seconds(3);
+  TrialConfig& trial = scenario.trials.emplace_back();
+  trial.name = "trial0";
+  trial.model.batch_size = 1;
+  trial.model.epochs = 1;
+  scenario.worker.shortest_compute = scenario.worker.longest_compute = absl::Milliseconds(500);
+  scenario.worker.most_rows = 8;
+  scenario.worker.pool = 100 * workers;
+  scenario.worker.trials[trial.name] = trial;
+  scenario.launcher_reports_exits = false;
+  scenario.compares_copies = false;
+  scenario.kills.push_back({.name = "s0", .at = At(absl::Seconds(5)), .down = absl::Minutes(2)});
   return scenario;
 }
 

@@ -31,6 +31,7 @@ struct Scenario {
   ReplicationOptions replication;
   std::vector<TrialConfig> trials;  // those with a `start_from` begin with the model kWarmModel
   SimWorkerOptions worker;
+  bool compares_copies = true;         // again and again, where there are two
   bool launcher_reports_exits = true;  // else dead processes are found by their silence
   bool same_endpoints = true;          // a server that is started again listens where it did before
 
@@ -65,6 +66,8 @@ struct Scenario {
 
   // One in which the bug can show, if one is to be planted.
   static Scenario FromSeed(uint64_t seed, const PlantedBug* bug = nullptr);
+  // A quiet network and a cluster of this size, with two copies of each row, that loses one server in the middle of a trial.
+  static Scenario LossIn(uint32_t servers, uint32_t workers);
   std::string Describe() const;
 };
 
@@ -84,6 +87,12 @@ struct Outcome {
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
   double seconds = 0;  // simulated
+
+  // Of the first server that was killed in a cluster with two copies: until the view in which others serve what it did is on
+  // all shards, and until every partition has two copies again; and the messages of that time. 0: never.
+  double promoted_seconds = 0;
+  double whole_seconds = 0;
+  uint64_t recovery_messages = 0;
 
   // Adds what was tried.
   void Add(const Outcome& other);

@@ -20,6 +20,7 @@ namespace {
 const char* const kSchedulerEndpoint = "scheduler";
 constexpr absl::Duration kTimeToFinish = absl::Minutes(10);  // once faults have stopped
 constexpr absl::Duration kRestart = absl::Seconds(1);
+constexpr absl::Duration kWatchRecovery = absl::Milliseconds(10);
 constexpr absl::Duration kCheckCopies = absl::Milliseconds(250);
 constexpr absl::Duration kTimeToQuiet = absl::Seconds(30);  // once the sweep is done
 
@@ -63,6 +64,7 @@ class Run {
   void CheckCopiesOf(const Shard& shard);
   const Shard* ShardAt(const std::string& endpoint) const;
   size_t MostUnanswered() const;
+  void WatchRecovery(absl::Time killed, uint64_t messages);
 
   const Scenario& scenario_;
   Random random_;
@@ -81,6 +83,10 @@ class Run {
   std::map<std::string, SimWorker*> workers_;
   uint64_t repeated_ = 0;
   uint64_t copies_checked_ = 0;
+  bool watched_ = false;
+  double promoted_seconds_ = 0;
+  double whole_seconds_ = 0;
+  uint64_t recovery_messages_ = 0;
 };
 
 void Run::Start(const std::string& name) {
@@ -128,6 +134,7 @@ void Run::Kill(const Scenario::Kill& kill) {
     any_worker_lost_ |= WorkersLost() > 0;
     scheduler_killed_ = true;
   }
+  if (kill.name[0] == 's' && kill.name != kSchedulerEndpoint && !watched_) WatchRecovery(world_.now(), world_.messages());
   world_.Kill(kill.name);
   servers_.erase(kill.name);
   workers_.erase(kill.name);
@@ -138,6 +145,24 @@ void Run::Kill(const Scenario::Kill& kill) {
   }
   world_.At(world_.now() + kill.down, [this, name = kill.name] {
     if (!world_.Lives(name)) Start(name);
+  });
+}
+
+// Looks again and again until every partition has two copies.
+void Run::WatchRecovery(absl::Time killed, uint64_t messages) {
+  watched_ = true;
+  if (scenario_.coordinator.replication == 1) return;
+  world_.At(world_.now() + kWatchRecovery, [this, killed, messages] {
+    const double seconds = absl::ToDoubleSeconds(world_.now() - killed);
+    const bool lost = SchedulerLives() && scheduler_->coordinator().counters().servers_lost > 0;
+    const View* const view = lost ? &scheduler_->coordinator().view() : nullptr;
+    if (view != nullptr && view->number > 1 && promoted_seconds_ == 0) promoted_seconds_ = seconds;
+    if (promoted_seconds_ > 0 && view != nullptr && scheduler_->coordinator().under_replicated_partitions() == 0) {
+      whole_seconds_ = seconds;
+      recovery_messages_ = world_.messages() - messages;
+    } else if (!AllFinished()) {
+      WatchRecovery(killed, messages);
+    }
   });
 }
 
@@ -160,7 +185,7 @@ void Run::ScheduleFailures() {
       });
     });
   }
-  if (scenario_.coordinator.replication > 1) CheckCopiesFrom(absl::UnixEpoch());
+  if (scenario_.coordinator.replication > 1 && scenario_.compares_copies) CheckCopiesFrom(absl::UnixEpoch());
 }
 
 // Whatever happens, at any time: copies hold what was acknowledged, and the same as their primary where all is forwarded.
@@ -258,7 +283,10 @@ Outcome Run::Execute() {
       .copies_checked = copies_checked_,
       .sessions_lost = news_.sessions_lost,
       .repeated_examples = repeated_,
-      .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch())};
+      .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch()),
+      .promoted_seconds = promoted_seconds_,
+      .whole_seconds = whole_seconds_,
+      .recovery_messages = recovery_messages_};
 }
 
 void Run::AddWarmModel() {

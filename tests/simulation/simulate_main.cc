@@ -45,6 +45,24 @@ int RunSeeds(const Arguments& arguments) {
   return failed == 0 ? 0 : 1;
 }
 
+// How the loss of a server goes in clusters of growing size.
+int RunScale() {
+  fmt::print(
+      "One server is killed; the scheduler's lease is 3 s, the primary's 2 s.\n"
+      "servers  workers  partitions  copies serve after  two copies after  messages meanwhile  sessions lost\n");
+  for (const auto& [servers, workers] : {std::pair{4U, 10U}, {20U, 50U}, {50U, 125U}, {200U, 500U}}) {
+    const Scenario scenario = Scenario::LossIn(servers, workers);
+    const Outcome outcome = Simulate(scenario);
+    fmt::print("{:7}  {:7}  {:10}  {:16.2f} s  {:14.2f} s  {:18}  {:13}\n", servers, workers, scenario.coordinator.partitions,
+               outcome.promoted_seconds, outcome.whole_seconds, outcome.recovery_messages, outcome.sessions_lost);
+    std::fflush(stdout);
+    if (outcome.violation.empty()) continue;
+    fmt::print("FAILED {}\n", outcome.violation);
+    return 1;
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace marquee::simulation
 
@@ -56,8 +74,11 @@ int main(int argc, char** argv) {
   marquee::simulation::Arguments arguments;
   app.add_option("--seeds", seeds, "A..B, or one seed");
   app.add_option("--bug", bug, "plants a bug that the run should find");
+  bool scale = false;
+  app.add_flag("--scale", scale, "the loss of one server in clusters of up to 200 servers and 500 workers, instead of seeds");
   app.add_flag("--trace", arguments.trace, "prints every message");
   CLI11_PARSE(app, argc, argv);
+  if (scale) return marquee::simulation::RunScale();
   if (!marquee::simulation::ParseSeeds(seeds, arguments)) {
     fmt::print(stderr, "--seeds {}: must be A..B with A <= B\n", seeds);
     return 2;
