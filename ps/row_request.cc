@@ -119,10 +119,11 @@ MaybeRefusal CheckViewReached(const RequestContext& context) {
 MaybeRefusal PullRequest::Check(wire::Pull::Reader pull, const RequestContext& context) {
   if (MaybeRefusal refusal = CheckViewReached(context)) return refusal;
   SectionChecker checker(context, &rows_of_partition);
-  for (size_t i = 0; i < pull.getSections().size(); ++i) {
+  const auto asked = pull.getSections();  // once: each call counts the whole list against the limit on reading a message
+  for (uint32_t i = 0; i < asked.size(); ++i) {
     TableStore* table = nullptr;
     absl::Span<const Id> ids;
-    const auto section = pull.getSections()[static_cast<uint32_t>(i)];
+    const auto section = asked[i];
     if (MaybeRefusal refusal = checker.Check(section, fmt::format("pull.sections[{}]", i), &table, &ids)) return refusal;
     reply_bytes += ids.size() * table->dim() * sizeof(float);
     if (reply_bytes > context.max_reply_bytes) {
@@ -169,8 +170,9 @@ MaybeRefusal PushRequest::CheckSession(wire::Push::Reader push, const uint64_t* 
 MaybeRefusal PushRequest::Check(wire::Push::Reader push, const uint64_t* trial, const RequestContext& context) {
   if (MaybeRefusal refusal = CheckSession(push, trial, context)) return refusal;
   SectionChecker checker(context, &rows_of_partition);
-  for (size_t i = 0; i < push.getSections().size(); ++i) {
-    const auto section = push.getSections()[static_cast<uint32_t>(i)];
+  const auto pushed = push.getSections();  // once, as above
+  for (uint32_t i = 0; i < pushed.size(); ++i) {
+    const auto section = pushed[i];
     TableStore* table = nullptr;
     absl::Span<const Id> ids;
     if (MaybeRefusal refusal = checker.Check(section, fmt::format("push.sections[{}]", i), &table, &ids)) return refusal;

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 #include <set>
+#include <string>
 
 #include "common/initial_values.h"
 #include "tests/unit/ps/seed.h"
@@ -64,6 +65,32 @@ TEST(Shard, OnePullMayAskForSeveralTables) {
   const auto sections = reply.envelope().getBody().getRows().getSections();
   EXPECT_EQ(sections[0].getTable(), 2U);
   EXPECT_EQ(sections[1].getTable(), 1U);
+}
+
+// An ensemble has hundreds of tables, and its last, small batch wants a row or two of each.
+TEST(Shard, OneRequestMayHaveManySmallSections) {
+  constexpr uint32_t kTables = 300;
+  std::vector<TableDefinition> tables;
+  std::vector<PushedSection> sections;
+  for (TableNumber number = 1; number <= kTables; ++number) {
+    tables.push_back(SgdTable(number, 1, "t7/table" + std::to_string(number)));
+    sections.push_back({number, 1, {5}, {-static_cast<float>(number)}});
+  }
+  ReadyShard ready(tables);
+  ASSERT_EQ(ready.Push(1, sections), "pushed");
+  const Id id = 5;
+  const Message reply = Ask(ready.shard, MakeRequest(1, [&](wire::Envelope::Body::Builder body) {
+                              auto pulled = body.initPull().initSections(kTables);
+                              for (uint32_t i = 0; i < kTables; ++i) {
+                                pulled[i].setTable(i + 1);
+                                pulled[i].setDim(1);
+                                pulled[i].setCount(1);
+                                pulled[i].setIds({reinterpret_cast<const kj::byte*>(&id), sizeof(id)});
+                              }
+                            }));
+  ASSERT_EQ(Outcome(reply), "rows");
+  EXPECT_THAT(RowsOf(reply, 0), ElementsAre(1));
+  EXPECT_THAT(RowsOf(reply, kTables - 1), ElementsAre(kTables));
 }
 
 TEST(Shard, EveryIdIsLegal) {
