@@ -40,8 +40,7 @@ absl::Status CheckSame(const std::string& what, const std::string& got, const st
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<KeptModel>> KeptModel::Open(const std::string& folder, const std::string& data_file,
-                                                           const std::string& device) {
+absl::StatusOr<std::unique_ptr<KeptModel>> KeptModel::Open(const std::string& folder, const std::string& data_file) {
   const absl::StatusOr<std::string> found = FindModel(folder);
   if (!found.ok()) return found.status();
   absl::StatusOr<ModelManifest> manifest = ModelManifest::Load(*found);
@@ -60,7 +59,7 @@ absl::StatusOr<std::unique_ptr<KeptModel>> KeptModel::Open(const std::string& fo
   }
 
   std::unique_ptr<KeptModel> kept(new KeptModel(*std::move(manifest), *std::move(data), *std::move(split)));
-  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(*config, *kept->data_, kept->split_, device);
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(*config, *kept->data_, kept->split_, "cpu");
   if (!model.ok()) return model.status();
   kept->model_ = *std::move(model);
   if (absl::Status status = kept->LoadRows(*found); !status.ok()) return status;

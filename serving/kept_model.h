@@ -27,8 +27,7 @@ class KeptModel {
   // `folder` has a manifest.json, or is a sweep's output folder with one kept model. `data_file` stands in the place of the
   // manifest's where it is not empty. Errors name the file: NotFound for no model; InvalidArgument for several; an error for
   // rows that are not those of the manifest, and for data or a split that are not those which the model was trained on.
-  static absl::StatusOr<std::unique_ptr<KeptModel>> Open(const std::string& folder, const std::string& data_file = "",
-                                                         const std::string& device = "auto");
+  static absl::StatusOr<std::unique_ptr<KeptModel>> Open(const std::string& folder, const std::string& data_file = "");
 
   const ModelManifest& manifest() const { return manifest_; }
   const Dataset& data() const { return *data_; }

@@ -33,7 +33,6 @@ constexpr size_t kRecallUsers = 1000;
 struct ModelFlags {
   std::string model;
   std::string data;
-  std::string device = "cpu";
 };
 
 struct RecommendFlags {
@@ -48,9 +47,7 @@ struct ExportFlags {
   bool as_of_test = false;
 };
 
-absl::StatusOr<std::unique_ptr<KeptModel>> Open(const ModelFlags& flags) {
-  return KeptModel::Open(flags.model, flags.data, flags.device);
-}
+absl::StatusOr<std::unique_ptr<KeptModel>> Open(const ModelFlags& flags) { return KeptModel::Open(flags.model, flags.data); }
 
 absl::Status Recommend(const ModelFlags& flags, const RecommendFlags& asked) {
   const absl::StatusOr<std::unique_ptr<KeptModel>> model = Open(flags);
@@ -99,7 +96,6 @@ absl::Status Keygen(const std::string& folder) {
 void AddModelFlags(CLI::App* command, ModelFlags& flags) {
   command->add_option("--model", flags.model, "A kept model (runs/NAME/models/TRIAL), or a run that has kept one")->required();
   command->add_option("--data", flags.data, "The data file, if it is no longer where it was during training");
-  command->add_option("--device", flags.device, "cpu, cuda or auto (default: cpu)");
 }
 
 int Main(int argc, char** argv) {

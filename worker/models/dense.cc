@@ -125,7 +125,8 @@ DenseLeaves Kept(const DenseLeaves& leaves) {
 
 void CollectGradients(const DenseLeaves& leaves, size_t first, Step& step) {
   for (size_t i = 0; i < leaves.size(); ++i) {
-    if (leaves[i].device().is_cpu()) continue;
+    // One that the loss does not depend on has none.
+    if (leaves[i].device().is_cpu() || !leaves[i].grad().defined()) continue;
     OverBuffer(step.rows[first + i].gradients, leaves[i].sizes().vec()).copy_(leaves[i].grad());
   }
 }

@@ -21,6 +21,8 @@ const TinyData& Small();  // a larger one
 
 FeatureConfig Named(const std::string& name, int dim = 0);
 
+// "cpu", or what MARQUEE_TEST_DEVICE says: "cuda" runs these tests on a GPU.
+std::string TestDevice();
 std::unique_ptr<Model> Make(const TrialConfig& config, const TinyData& tiny = Tiny());
 std::string ErrorOf(const TrialConfig& config, const std::string& device = "cpu");  // "ok" where there is none
 
