@@ -11,6 +11,15 @@
 
 namespace marquee {
 
+namespace {
+
+template <typename Values, typename List>
+void Copy(const Values& values, List list) {
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, values[i]);
+}
+
+}  // namespace
+
 uint32_t View::partition_bits() const {
   return primaries.empty() ? 0 : static_cast<uint32_t>(std::countr_zero(primaries.size()));
 }
@@ -85,18 +94,12 @@ void View::ToWire(wire::View::Builder builder) const {
   builder.setClusterId(cluster_id);
   auto shard_list = builder.initShards(static_cast<uint32_t>(shards.size()));
   for (uint32_t i = 0; i < shards.size(); ++i) shard_list.set(i, shards[i].c_str());
-  auto primary_list = builder.initPrimaries(partitions());
-  for (uint32_t i = 0; i < partitions(); ++i) primary_list.set(i, primaries[i]);
-  auto changed_list = builder.initChanged(static_cast<uint32_t>(changed.size()));
-  for (uint32_t i = 0; i < changed.size(); ++i) changed_list.set(i, changed[i]);
-  auto backup_list = builder.initBackups(static_cast<uint32_t>(backups.size()));
-  for (uint32_t i = 0; i < backups.size(); ++i) backup_list.set(i, backups[i]);
-  auto fill_list = builder.initFills(static_cast<uint32_t>(fills.size()));
-  for (uint32_t i = 0; i < fills.size(); ++i) fill_list.set(i, fills[i]);
-  auto fresh_list = builder.initFresh(static_cast<uint32_t>(fresh.size()));
-  for (uint32_t i = 0; i < fresh.size(); ++i) fresh_list.set(i, fresh[i]);
-  auto process_list = builder.initProcesses(static_cast<uint32_t>(processes.size()));
-  for (uint32_t i = 0; i < processes.size(); ++i) process_list.set(i, processes[i]);
+  Copy(primaries, builder.initPrimaries(partitions()));
+  Copy(changed, builder.initChanged(static_cast<uint32_t>(changed.size())));
+  Copy(backups, builder.initBackups(static_cast<uint32_t>(backups.size())));
+  Copy(fills, builder.initFills(static_cast<uint32_t>(fills.size())));
+  Copy(fresh, builder.initFresh(static_cast<uint32_t>(fresh.size())));
+  Copy(processes, builder.initProcesses(static_cast<uint32_t>(processes.size())));
 }
 
 std::vector<std::string> EndpointsLeft(const View& before, const View& now) {

@@ -82,30 +82,7 @@ void Forwarding::OnView(const View& before, absl::Time now, Outbox& outbox) {
       stream.begun = now;
     }
     // What was sent under the view before is refused now: the same entries again, under this one.
-    for (Entry& entry : stream.unanswered) {
-      OutgoingMessagePtr again = NewForward(copy, entry.number, entry.bytes);
-      const auto from = entry.message->envelope().getBody().getForward().asReader();
-      auto to = again->envelope().getBody().getForward();
-      switch (from.which()) {
-        case wire::Forward::PUSH:
-          to.setPush(from.getPush());
-          break;
-        case wire::Forward::LOAD:
-          to.setLoad(from.getLoad());
-          break;
-        case wire::Forward::ROWS:
-          to.setRows(from.getRows());
-          break;
-        case wire::Forward::WINDOWS:
-          to.setWindows(from.getWindows());
-          break;
-        case wire::Forward::NOTHING:
-          break;
-      }
-      entry.request_id = last_request_;
-      entry.message = std::move(again);
-      entry.first_sent = absl::InfiniteFuture();
-    }
+    for (Entry& entry : stream.unanswered) Readdress(entry);
     stream.renewals.clear();
     Probe(copy, stream, now, outbox);
   }
@@ -166,6 +143,16 @@ OutgoingMessagePtr Forwarding::NewForward(ShardIndex to, uint64_t number, size_t
   forward.setNumber(number);
   forward.setStream(streams_[to].began);
   return message;
+}
+
+// The same entry under the view that this shard has now.
+void Forwarding::Readdress(Entry& entry) {
+  OutgoingMessagePtr again = NewRequest(self_, ownership_.view().number, ++last_request_, absl::ZeroDuration(), entry.bytes);
+  again->envelope().getBody().setForward(entry.message->envelope().getBody().getForward().asReader());
+  again->envelope().getBody().getForward().setShard(ownership_.self());
+  entry.request_id = last_request_;
+  entry.message = std::move(again);
+  entry.first_sent = absl::InfiniteFuture();
 }
 
 template <typename FillBody>
@@ -286,11 +273,12 @@ std::optional<absl::Time> Forwarding::SentAt(const Stream& stream, uint64_t requ
 
 void Forwarding::OnReply(const Message& message, absl::Time now, Outbox& outbox) {
   const uint64_t id = message.envelope().getRequestId();
-  const auto found = std::find_if(streams_.begin(), streams_.end(), [&](const auto& stream) {
-    return ownership_.view().shards[stream.first] == message.from() && SentAt(stream.second, id).has_value();
-  });
+  const auto found = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const auto& stream) { return ownership_.view().shards[stream.first] == message.from(); });
   if (found == streams_.end()) return;
   auto& [copy, stream] = *found;
+  const std::optional<absl::Time> sent_at = SentAt(stream, id);
+  if (!sent_at.has_value()) return;
   const auto body = message.envelope().getBody();
   if (!body.isForwarded()) {
     stream.refused = true;
@@ -299,7 +287,7 @@ void Forwarding::OnReply(const Message& message, absl::Time now, Outbox& outbox)
     stream.retry = now + options_.retry_after;
     return;
   }
-  stream.answered = std::max(stream.answered, *SentAt(stream, id));
+  stream.answered = std::max(stream.answered, *sent_at);
   stream.renewals.erase(id);
   const uint64_t next = body.getForwarded().getNext();
   const uint64_t applied_before = stream.applied();

@@ -109,8 +109,8 @@ class Forwarding {
     std::map<ShardIndex, uint64_t> numbers;  // what each copy has to reach
   };
 
-  // The copy whose answer an acknowledgement needs, or kNoShard; and the one that is told of everything.
   bool Continues(ShardIndex copy, const View& before) const;
+  // The copy whose answer an acknowledgement needs, and the one that is told of everything; kNoShard if there is none.
   ShardIndex RequiredCopy(PartitionNumber partition) const;
   ShardIndex ToldCopy(PartitionNumber partition) const;
   std::set<ShardIndex> ToldCopies(absl::Span<const uint32_t> touched) const;
@@ -118,6 +118,7 @@ class Forwarding {
   template <typename FillBody>
   void Append(ShardIndex to, size_t bytes, const FillBody& fill, absl::Time now, Outbox& outbox);
   OutgoingMessagePtr NewForward(ShardIndex to, uint64_t number, size_t bytes);
+  void Readdress(Entry& entry);
   void SendEntry(ShardIndex to, Stream& stream, Entry& entry, absl::Time now, Outbox& outbox);
   static std::optional<absl::Time> SentAt(const Stream& stream, uint64_t request_id);
   void SendAgain(ShardIndex to, Stream& stream, absl::Time now, Outbox& outbox);

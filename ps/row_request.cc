@@ -106,6 +106,11 @@ class SectionChecker {
   uint64_t rows_ = 0;
 };
 
+MaybeRefusal NotHereYet(std::string_view field, TableNumber table, const TableSet& tables) {
+  if (tables.Find(table) != nullptr || tables.WasDropped(table)) return std::nullopt;
+  return Refusal{ErrorCode::NOT_YET, std::string(field), fmt::format("table {} is not here yet", table)};
+}
+
 }  // namespace
 
 MaybeRefusal CheckViewReached(const RequestContext& context) {
@@ -132,11 +137,6 @@ MaybeRefusal PullRequest::Check(wire::Pull::Reader pull, const RequestContext& c
     sections.push_back({.table = table, .ids = ids});
   }
   return std::nullopt;
-}
-
-MaybeRefusal NotHereYet(std::string_view field, TableNumber table, const TableSet& tables) {
-  if (tables.Find(table) != nullptr || tables.WasDropped(table)) return std::nullopt;
-  return Refusal{ErrorCode::NOT_YET, std::string(field), fmt::format("table {} is not here yet", table)};
 }
 
 MaybeRefusal PushRequest::CheckForwarded(wire::Push::Reader push, const Ownership& ownership, const TableSet& tables,

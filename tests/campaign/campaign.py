@@ -6,7 +6,7 @@ server was killed in turn, so that second copies are judged as well.
 
     bin/campaign --minutes 5 --seed 1 [--json]
 
-Needs root, for the namespaces. Exits with 0 if nothing was lost or doubled and training went on at the end; with 77 where there are no
+Needs root, for the namespaces. Exits with 0 if nothing was lost or doubled, no process crashed by itself, and training went on at the end; with 77 where there are no
 namespaces. Faults that may cost a server's copies are injected one at a time, as soon as every partition has two copies again: that is
 the limit of the promise (docs/guarantees.md). All chance comes from the seed; real processes make their own as well."""
 
@@ -536,9 +536,13 @@ def main():
             campaign.keep = True
             print(f"FAILED: {error}; logs and ledgers are in {campaign.folder}", file=sys.stderr, flush=True)
             return 1
-        failed = result["lost"] + result["doubled"] > 0 or result["acknowledged"] == 0
+        crashed = any(code < 0 for codes in result["exits_unasked"].values() for code in codes)
+        failed = result["lost"] + result["doubled"] > 0 or result["acknowledged"] == 0 or crashed
         campaign.keep = arguments.keep or failed
-        print(json.dumps(result)) if arguments.json else print_table(result)
+        if arguments.json:
+            print(json.dumps(result))
+        else:
+            print_table(result)
         if campaign.keep:
             print(f"logs and ledgers are in {campaign.folder}", file=sys.stderr, flush=True)
         return 1 if failed else 0
