@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "fmt/core.h"
 
 namespace marquee {
 namespace {
@@ -145,10 +146,11 @@ TEST(MessageTest, NullRootIsAnEmptyEnvelopeOfNoVersion) {
 
 TEST(MessageTest, RefusesAnotherVersion) {
   const OutgoingMessagePtr pull = NewPull(1);
-  pull->envelope().setProtocolVersion(2);
+  pull->envelope().setProtocolVersion(wire::PROTOCOL_VERSION + 1);
   const auto message = Deliver("route", *pull);
   EXPECT_TRUE(absl::IsFailedPrecondition(message.status()));
-  EXPECT_THAT(std::string(message.status().message()), AllOf(HasSubstr("protocolVersion: 2"), HasSubstr("speaks 1")));
+  EXPECT_THAT(std::string(message.status().message()), AllOf(HasSubstr(fmt::format("protocolVersion: {}", wire::PROTOCOL_VERSION + 1)),
+                    HasSubstr(fmt::format("speaks {}", wire::PROTOCOL_VERSION))));
 }
 
 // Whatever word of a message is spoilt: either it is refused, or reading all of it ends in values or in an error; never in a
