@@ -1,5 +1,6 @@
 #include "common/message.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "fmt/core.h"
 
 namespace marquee {
 namespace {
@@ -149,7 +149,8 @@ TEST(MessageTest, RefusesAnotherVersion) {
   pull->envelope().setProtocolVersion(wire::PROTOCOL_VERSION + 1);
   const auto message = Deliver("route", *pull);
   EXPECT_TRUE(absl::IsFailedPrecondition(message.status()));
-  EXPECT_THAT(std::string(message.status().message()), AllOf(HasSubstr(fmt::format("protocolVersion: {}", wire::PROTOCOL_VERSION + 1)),
+  EXPECT_THAT(std::string(message.status().message()),
+              AllOf(HasSubstr(fmt::format("protocolVersion: {}", wire::PROTOCOL_VERSION + 1)),
                     HasSubstr(fmt::format("speaks {}", wire::PROTOCOL_VERSION))));
 }
 
