@@ -84,7 +84,7 @@ Row RowStore::Insert(uint64_t mixed, Id id) {
   uint64_t* const words = reinterpret_cast<uint64_t*>(slabs_[place.slab]) + place.row * layout_->row_words();
   words[0] = id;
   Place(uint64_t{Tag(mixed)} << 32U | (slot + 1));
-  return Row(words);
+  return Row(words, slot);
 }
 
 void RowStore::Place(uint64_t entry) {

@@ -68,10 +68,11 @@ class RowLayout {
 class Row {
  public:
   Row() = default;
-  explicit Row(uint64_t* words) : words_(words) {}
+  Row(uint64_t* words, uint64_t slot) : words_(words), slot_(slot) {}
   explicit operator bool() const { return words_ != nullptr; }
 
   Id id() const { return words_[0]; }
+  uint64_t slot() const { return slot_; }
   float* weights() const { return reinterpret_cast<float*>(words_ + 1); }
   float* state(const RowLayout& layout) const { return weights() + layout.dim(); }
 
@@ -86,6 +87,7 @@ class Row {
 
  private:
   uint64_t* words_ = nullptr;
+  uint64_t slot_ = 0;
 };
 
 class RowStore {
@@ -122,7 +124,7 @@ class RowStore {
   // In the order of insertion.
   Row RowAt(uint64_t slot) const {
     const RowLayout::Place place = layout_->PlaceOf(slot);
-    return Row(reinterpret_cast<uint64_t*>(slabs_[place.slab]) + place.row * layout_->row_words());
+    return Row(reinterpret_cast<uint64_t*>(slabs_[place.slab]) + place.row * layout_->row_words(), slot);
   }
 
  private:

@@ -24,7 +24,7 @@ MaybeRefusal CheckDecays(const TableDefinition& table) {
 
 void TableSet::SetPartitionBits(uint32_t partition_bits) {
   partition_bits_ = partition_bits;
-  for (auto& [number, table] : tables_) table = std::make_unique<TableStore>(table->definition(), partition_bits);
+  for (auto& [number, table] : tables_) table = std::make_shared<TableStore>(table->definition(), partition_bits);
 }
 
 MaybeRefusal TableSet::Check(const TableDefinition& definition) const {
@@ -54,8 +54,8 @@ MaybeRefusal TableSet::Create(const std::vector<TableDefinition>& definitions) {
     }
   }
   for (const auto& [number, definition] : wanted) {
-    std::unique_ptr<TableStore>& table = tables_[number];
-    if (table == nullptr) table = std::make_unique<TableStore>(*definition, partition_bits_);
+    std::shared_ptr<TableStore>& table = tables_[number];
+    if (table == nullptr) table = std::make_shared<TableStore>(*definition, partition_bits_);
   }
   return std::nullopt;
 }
@@ -75,6 +75,11 @@ void TableSet::Retain(TableNumber below, const std::set<uint64_t>& kept) {
 TableStore* TableSet::Find(TableNumber number) const {
   const auto found = tables_.find(number);
   return found == tables_.end() ? nullptr : found->second.get();
+}
+
+std::shared_ptr<TableStore> TableSet::Share(TableNumber number) const {
+  const auto found = tables_.find(number);
+  return found == tables_.end() ? nullptr : found->second;
 }
 
 void TableSet::ClearPartition(PartitionNumber partition) {

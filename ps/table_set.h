@@ -27,17 +27,19 @@ class TableSet {
   void Drop(const std::vector<TableNumber>& numbers);
 
   TableStore* Find(TableNumber number) const;  // nullptr if there is none
+  // Likewise; it goes on living when it is dropped here.
+  std::shared_ptr<TableStore> Share(TableNumber number) const;
   bool WasDropped(TableNumber number) const { return dropped_.Has(number); }
   // Drops all below but those.
   void Retain(TableNumber below, const std::set<uint64_t>& kept);
-  const std::map<TableNumber, std::unique_ptr<TableStore>>& all() const { return tables_; }
+  const std::map<TableNumber, std::shared_ptr<TableStore>>& all() const { return tables_; }
   void ClearPartition(PartitionNumber partition);
 
  private:
   MaybeRefusal Check(const TableDefinition& definition) const;
 
   uint32_t partition_bits_ = 0;
-  std::map<TableNumber, std::unique_ptr<TableStore>> tables_;
+  std::map<TableNumber, std::shared_ptr<TableStore>> tables_;
   EndedNumbers dropped_;
 };
 

@@ -81,6 +81,7 @@ void TableStore::Gather(absl::Span<const Id> ids, float* values) const {
 uint64_t TableStore::Apply(absl::Span<const Id> ids, const float* gradients, float learning_rate,
                            absl::Span<const uint8_t> skip) {
   uint64_t created = 0;
+  const bool watched = watches_changes();
   LookUp(ids, layout_.row_bytes(), [&](size_t i, const Lookup& lookup) {
     const uint8_t rule = skip.empty() ? uint8_t{kApply} : skip[lookup.partition];
     if (rule == kSkip) return;
@@ -91,6 +92,7 @@ uint64_t TableStore::Apply(absl::Span<const Id> ids, const float* gradients, flo
       row = Create(lookup, ids[i]);
       ++created;
     }
+    if (watched) BeforeChange(lookup.partition, row);
     updater_.Update(row.weights(), row.state(layout_), gradients + i * dim(), learning_rate);
   });
   return created;
@@ -101,6 +103,7 @@ uint64_t TableStore::Load(absl::Span<const Id> ids, const float* weights) {
   LookUp(ids, sizeof(Id), [&](size_t i, const Lookup& lookup) {
     if (partitions_[lookup.partition].Find(lookup.mixed, ids[i])) return;
     const Row row = Create(lookup, ids[i]);
+    if (watches_changes()) BeforeChange(lookup.partition, row);
     CopyRow(weights + i * dim(), dim(), row.weights());
     ++created;
   });
@@ -112,6 +115,7 @@ void TableStore::RestoreRows(absl::Span<const Id> ids, const float* rows) {
   LookUp(ids, sizeof(Id), [&](size_t i, const Lookup& lookup) {
     Row row = partitions_[lookup.partition].Find(lookup.mixed, ids[i]);
     if (!row) row = Create(lookup, ids[i]);
+    if (watches_changes()) BeforeChange(lookup.partition, row);
     std::copy_n(rows + i * width, dim(), row.weights());
     std::copy_n(rows + i * width + dim(), state_width(), row.state(layout_));
   });
@@ -124,6 +128,84 @@ void TableStore::CopyRows(PartitionNumber partition, uint64_t slot, uint64_t cou
     rows = std::copy_n(row.weights(), dim(), rows);
     rows = std::copy_n(row.state(layout_), state_width(), rows);
   }
+}
+
+void TableStore::ClearPartition(PartitionNumber partition) {
+  partitions_[partition].Clear();
+  if (!watches_changes()) return;
+  changed_[partition].Clear();
+  if (unread_.empty()) return;
+  unread_[partition].Clear();
+  kept_[partition] = RowImages();
+}
+
+// ------------------------------------------------------------------------------------------------------------- cuts
+
+bool TableStore::BeginCut(uint64_t number, uint64_t base, absl::Span<const uint8_t> partitions) {
+  const bool changes_are_known = base != 0 && changes_since_ == base;
+  EndCut();
+  unread_.assign(partitions_.size(), RowMarks());
+  kept_.assign(partitions_.size(), RowImages());
+  read_to_.assign(partitions_.size(), 0);
+  changed_.resize(partitions_.size());
+  bool all_full = true;
+  for (PartitionNumber p = 0; p < partitions_.size(); ++p) {
+    if (partitions[p] != 0) {
+      const bool full = !changes_are_known || partitions[p] == kAllRows;
+      all_full &= full;
+      if (full) {
+        unread_[p].SetFirst(partitions_[p].rows());
+      } else {
+        unread_[p] = std::move(changed_[p]);
+      }
+    }
+    changed_[p].Clear();
+  }
+  changes_since_ = number;
+  return all_full;
+}
+
+void TableStore::BeforeChange(PartitionNumber partition, Row row) {
+  changed_[partition].Set(row.slot());
+  if (unread_.empty() || !unread_[partition].Has(row.slot())) return;
+  unread_[partition].Unset(row.slot());
+  AddImage(row, &kept_[partition]);
+  cut_bytes_ += sizeof(Id) + (dim() + state_width()) * sizeof(float);
+}
+
+void TableStore::AddImage(Row row, RowImages* rows) const {
+  rows->ids.push_back(row.id());
+  rows->values.insert(rows->values.end(), row.weights(), row.weights() + dim());
+  rows->values.insert(rows->values.end(), row.state(layout_), row.state(layout_) + state_width());
+}
+
+bool TableStore::ReadCut(PartitionNumber partition, uint64_t limit, RowImages* rows) {
+  if (unread_.empty()) return false;
+  const uint64_t width = dim() + state_width();
+  RowImages& kept = kept_[partition];
+  const uint64_t from_kept = std::min<uint64_t>(limit, kept.ids.size());
+  const auto first_id = kept.ids.end() - static_cast<ptrdiff_t>(from_kept);
+  const auto first_value = kept.values.end() - static_cast<ptrdiff_t>(from_kept * width);
+  rows->ids.insert(rows->ids.end(), first_id, kept.ids.end());
+  rows->values.insert(rows->values.end(), first_value, kept.values.end());
+  kept.ids.erase(first_id, kept.ids.end());
+  kept.values.erase(first_value, kept.values.end());
+  cut_bytes_ -= from_kept * (sizeof(Id) + width * sizeof(float));
+
+  uint64_t& slot = read_to_[partition];  // all before are read
+  slot = unread_[partition].FirstFrom(slot);
+  for (uint64_t taken = from_kept; taken < limit && slot != RowMarks::kNone; ++taken) {
+    unread_[partition].Unset(slot);
+    AddImage(partitions_[partition].RowAt(slot), rows);
+    slot = unread_[partition].FirstFrom(slot + 1);
+  }
+  return slot != RowMarks::kNone || !kept.ids.empty();
+}
+
+void TableStore::EndCut() {
+  unread_.clear();
+  kept_.clear();
+  cut_bytes_ = 0;
 }
 
 TableStore::Cursor TableStore::Ahead(Cursor from, PartitionNumber end, uint64_t limit, absl::Span<const uint8_t> skip,

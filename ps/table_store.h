@@ -14,9 +14,16 @@
 #include "common/initial_values.h"
 #include "common/table.h"
 #include "ps/optimizer.h"
+#include "ps/row_marks.h"
 #include "ps/row_store.h"
 
 namespace marquee {
+
+// Rows as they were at some moment.
+struct RowImages {
+  std::vector<Id> ids;
+  std::vector<float> values;  // ids.size() x (dim + state width): weights, then optimizer state
+};
 
 class TableStore {
  public:
@@ -70,7 +77,20 @@ class TableStore {
   void Copy(Cursor from, Cursor to, absl::Span<const uint8_t> skip, Id* ids, float* weights) const;
 
   // Forgets the rows of a partition.
-  void ClearPartition(PartitionNumber partition) { partitions_[partition].Clear(); }
+  void ClearPartition(PartitionNumber partition);
+
+  // ---- a cut: the rows of some partitions as they are at this moment, to be read while they go on changing. What a row was is
+  // kept when it is changed before it was read, so the memory of a cut is at most that of the rows not yet read.
+  //
+  // With a `base` of 0, or another number than that of the cut before, all rows are in it; else those that were changed since.
+  // Returns whether all are. `partitions` has a 1 for each that is in it, and kAllRows where the changes are not to be trusted.
+  // A cut that is under way is replaced.
+  static constexpr uint8_t kAllRows = 2;
+  bool BeginCut(uint64_t number, uint64_t base, absl::Span<const uint8_t> partitions);
+  // Adds at most `limit` rows of a partition. False once it has none left.
+  bool ReadCut(PartitionNumber partition, uint64_t limit, RowImages* rows);
+  void EndCut();
+  uint64_t cut_bytes() const { return cut_bytes_; }  // of rows kept for the cut
 
   // Each row in order of partition and insertion.
   struct RowView {
@@ -93,6 +113,11 @@ class TableStore {
   void LookUp(absl::Span<const Id> ids, size_t bytes_used, const Use& use) const;
   Row Create(const Lookup& lookup, Id id);
 
+  // Before a row that is there is changed, and after one was created.
+  void BeforeChange(PartitionNumber partition, Row row);
+  void AddImage(Row row, RowImages* rows) const;
+  bool watches_changes() const { return changes_since_ != 0; }
+
   TableDefinition definition_;
   uint32_t partition_bits_;
   InitialValues initial_values_;
@@ -100,6 +125,13 @@ class TableStore {
   RowLayout layout_;
   SlabArena arena_;
   std::vector<RowStore> partitions_;
+
+  uint64_t changes_since_ = 0;     // number of the last cut; 0: there was none, and nobody watches
+  std::vector<RowMarks> changed_;  // since then, by partition
+  std::vector<RowMarks> unread_;   // rows of the cut that are still as they were
+  std::vector<uint64_t> read_to_;  // slots of the cut, by partition; kNone: all of them
+  std::vector<RowImages> kept_;    // what others of it were
+  uint64_t cut_bytes_ = 0;
 };
 
 }  // namespace marquee

@@ -69,6 +69,12 @@ struct Envelope {
     getFills @41 :Void;                              # fills
     fills @42 :Fills;
     retain @43 :Retain;                              # ok
+
+    # to a shard, of checkpoints
+    cutCheckpoint @44 :CutCheckpoint;                # ok, once the cut is made: what follows is not in it
+    getCheckpoint @45 :UInt64;                       # checkpointFile, once it is written; error `notYet` before
+    checkpointFile @46 :CheckpointFile;
+    restoreRows @47 :RestoreRows;                    # ok, once they are all there
   }
 }
 
@@ -93,6 +99,8 @@ struct Error {
     unknownIncarnation @16; # register first
     cancelled @17;        # the trial is over
     forbidden @18;        # the sender's key is not of a role that may ask this
+    storage @19;          # a file could not be written or read: no space, no permission, no such file
+    damaged @20;          # a file is not what was written, or not of this cluster
   }
   code @0 :Code;
   field @1 :Text;         # what was wrong, for example "push.sections[0].gradients"
@@ -370,6 +378,45 @@ struct ServerStatistics {
 
 struct HeartbeatReply {
   view @0 :UInt64;
+}
+
+# ---------------------------------------------------------------------------------------------------------- checkpoints
+
+# Write the rows of these tables as they are now, in all partitions whose primary the shard is, into a file of that folder. The
+# file is written while the shard goes on serving. A later cut replaces one that is not written yet.
+struct CutCheckpoint {
+  number @0 :UInt64;
+  folder @1 :Text;
+  clusterId @2 :UInt64;
+  base @3 :UInt64;                 # the checkpoint before: rows that were not changed since may be left out. 0: write all
+  tables @4 :List(UInt32);
+}
+
+struct CheckpointFile {
+  number @0 :UInt64;
+  name @1 :Text;                   # in the folder
+  bytes @2 :UInt64;
+  checksum @3 :UInt64;             # XXH3 of all of it
+  rows @4 :UInt64;
+  full @5 :Bool;                   # false: nothing without its base
+}
+
+# Read the rows of these tables from the files, one after the other, into the tables that they are now. Rows of partitions that
+# the shard has no copy of are passed over.
+struct RestoreRows {
+  files @0 :List(RestoredFile);
+  tables @1 :List(RestoredTable);
+  clusterId @2 :UInt64;
+}
+
+struct RestoredFile {
+  path @0 :Text;
+  checkpoint @1 :UInt64;
+}
+
+struct RestoredTable {
+  from @0 :UInt32;                 # its number in the files
+  to @1 :UInt32;
 }
 
 # --------------------------------------------------------------------------------------------------- a worker's work
