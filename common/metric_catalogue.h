@@ -116,6 +116,8 @@ inline constexpr GaugeInfo kForwardBytes{"marquee_forward_unanswered_bytes", "by
 inline constexpr GaugeInfo kWaitingReplies{"marquee_waiting_replies", "pushes", kServer,
                                            "Pushes applied by a shard, whose acknowledgement waits for the second copy.",
                                            kShard};
+inline constexpr GaugeInfo kCheckpointKeptBytes{"marquee_checkpoint_kept_bytes", "bytes", kServer,
+                                                "Rows kept as they were at a cut, changed since and not yet written.", kShard};
 
 // Worker.
 inline constexpr CounterInfo kClientRows{"marquee_client_rows_total", "rows", kWorker, "Rows pulled and pushed by this worker.",
@@ -162,6 +164,15 @@ inline constexpr GaugeInfo kSinglePartitions{
     "With `replication: 2`: partitions without a whole second copy; the loss of one more server may lose their rows."};
 inline constexpr CounterInfo kPromotions{"marquee_partitions_promoted_total", "partitions", kScheduler,
                                          "Second copies that took over from a lost server."};
+inline constexpr CounterInfo kCheckpoints{"marquee_checkpoints_total", "checkpoints", kScheduler,
+                                          "Checkpoints written to their end."};
+inline constexpr CounterInfo kCheckpointsFailed{"marquee_checkpoints_failed_total", "checkpoints", kScheduler,
+                                                "Checkpoints given up: no space, a lost server, workers that did not pause."};
+inline constexpr GaugeInfo kCheckpointPause{"marquee_checkpoint_pause_seconds", "seconds", kScheduler,
+                                            "How long the last checkpoint kept workers from new work."};
+inline constexpr GaugeInfo kCheckpointBytes{"marquee_checkpoint_bytes", "bytes", kScheduler, "Size of the last checkpoint."};
+inline constexpr GaugeInfo kCheckpointNumber{"marquee_checkpoint_number", "", kScheduler,
+                                             "Number of the last checkpoint; 0: none yet."};
 inline constexpr CounterInfo kHeartbeats{"marquee_heartbeats_total", "messages", kScheduler, "Heartbeats answered."};
 inline constexpr GaugeInfo kTrials{"marquee_trials",
                                    "trials",

@@ -57,6 +57,9 @@ bool MayAsk(PeerRole role, wire::Envelope::Reader envelope) {
     case Body::LOAD_ROWS:
     case Body::GET_FILLS:
     case Body::RETAIN:
+    case Body::CUT_CHECKPOINT:
+    case Body::GET_CHECKPOINT:
+    case Body::RESTORE_ROWS:
       return role == PeerRole::kScheduler;
     case Body::FORWARD:
       return role == PeerRole::kServer;

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "ps/checkpointing.h"
 #include "ps/following.h"
 #include "ps/forwarding.h"
 #include "ps/ownership.h"
@@ -32,11 +33,12 @@ struct PartitionUse {
 
 class Shard::Impl {
  public:
-  Impl(Identity self, ShardOptions options)
+  Impl(Identity self, ShardOptions options, CheckpointIo* checkpoints)
       : self_(std::move(self)),
         options_(options),
         forwarding_(self_, options.replication, ownership_, sessions_, tables_),
-        following_(ownership_, sessions_, tables_, options.max_rows_per_request) {}
+        following_(ownership_, sessions_, tables_, options.max_rows_per_request),
+        checkpointing_(self_, ownership_, tables_, checkpoints) {}
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox) {
     now_ = now;
@@ -50,8 +52,16 @@ class Shard::Impl {
     if (reply != nullptr) outbox.Send(message.from(), std::move(reply));
     outbox_ = nullptr;
   }
-  void OnTimer(absl::Time now, Outbox& outbox) { forwarding_.OnTimer(now, outbox); }
-  absl::Time next_timer() const { return forwarding_.next_timer(); }
+  void OnTimer(absl::Time now, Outbox& outbox) {
+    if (now >= forwarding_.next_timer()) forwarding_.OnTimer(now, outbox);
+    if (now < checkpointing_.next_timer()) return;
+    checkpointing_.OnTimer(now);
+    for (const Checkpointing::Restored& restored : checkpointing_.TakeRestored()) {
+      outbox.Send(restored.request.from(), OkOr(restored.request, restored.refusal));
+    }
+  }
+  absl::Time next_timer() const { return std::min(forwarding_.next_timer(), checkpointing_.next_timer()); }
+  uint64_t checkpoint_bytes() const { return checkpointing_.kept_bytes(); }
 
   std::vector<Shard::TableStatistics> TableStatistics() const {
     std::vector<Shard::TableStatistics> statistics;
@@ -86,6 +96,8 @@ class Shard::Impl {
   OutgoingMessagePtr HandleGetStatistics(const Message& message);
   OutgoingMessagePtr HandleScanTable(const Message& message);
   OutgoingMessagePtr HandleLoadRows(const Message& message);
+  OutgoingMessagePtr HandleGetCheckpoint(const Message& message);
+  OutgoingMessagePtr HandleRestoreRows(const Message& message);
 
   OutgoingMessagePtr Reply(const Message& request, size_t expected_bytes = 0) const {
     return NewReply(self_, view_number(), request, expected_bytes);
@@ -114,6 +126,7 @@ class Shard::Impl {
   Counters counters_;
   Forwarding forwarding_;
   Following following_;
+  Checkpointing checkpointing_;
   // Of the message that is being handled.
   absl::Time now_;
   Outbox* outbox_ = nullptr;
@@ -151,6 +164,13 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
       return HandleGetFills(message);
     case wire::Envelope::Body::RETAIN:
       return HandleRetain(message);
+    case wire::Envelope::Body::CUT_CHECKPOINT:
+      if (const MaybeRefusal refusal = CheckViewReached(ContextOf(message))) return Refuse(message, *refusal);
+      return OkOr(message, checkpointing_.Cut(body.getCutCheckpoint(), message.envelope().getView()));
+    case wire::Envelope::Body::GET_CHECKPOINT:
+      return HandleGetCheckpoint(message);
+    case wire::Envelope::Body::RESTORE_ROWS:
+      return HandleRestoreRows(message);
     case wire::Envelope::Body::FORWARDED:
     case wire::Envelope::Body::ERROR:
       forwarding_.OnReply(message, now_, *outbox_);
@@ -338,6 +358,30 @@ OutgoingMessagePtr Shard::Impl::HandleLoadRows(const Message& message) {
   return nullptr;
 }
 
+// ------------------------------------------------------------------------------------------------------ checkpoints
+
+OutgoingMessagePtr Shard::Impl::HandleGetCheckpoint(const Message& message) {
+  const uint64_t number = message.envelope().getBody().getGetCheckpoint();
+  RowFileSummary summary;
+  if (const MaybeRefusal refusal = checkpointing_.Ask(number, &summary)) return Refuse(message, *refusal);
+  OutgoingMessagePtr reply = Reply(message);
+  auto file = reply->envelope().getBody().initCheckpointFile();
+  file.setNumber(number);
+  file.setName(summary.name.c_str());
+  file.setBytes(summary.bytes);
+  file.setChecksum(summary.checksum);
+  file.setRows(summary.rows);
+  file.setFull(summary.full);
+  return reply;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleRestoreRows(const Message& message) {
+  if (const MaybeRefusal refusal = CheckViewReached(ContextOf(message))) return Refuse(message, *refusal);
+  bool answered = false;
+  if (const MaybeRefusal refusal = checkpointing_.Restore(message, &answered)) return Refuse(message, *refusal);
+  return answered ? OkOr(message, std::nullopt) : nullptr;
+}
+
 // ------------------------------------------------------------------------------------------------------ replication
 
 OutgoingMessagePtr Shard::Impl::HandleForward(const Message& message) {
@@ -393,9 +437,11 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
   for (PartitionNumber p = 0; p < roles.size(); ++p) {
     const bool was_copy = roles[p] == CopyRole::kBackup || roles[p] == CopyRole::kFilling;
     if (!was_copy || ownership_.role(p) != CopyRole::kPrimary) continue;
+    checkpointing_.BecamePrimary(p);
     const absl::Duration lease = options_.replication.lease * (1 + options_.replication.clock_drift);
     forwarding_.ServeFrom(p, following_.LastAnswer(before.primaries[p]) + lease);
   }
+  checkpointing_.OnView(lost);
   following_.OnView();
   forwarding_.OnView(before, now_, *outbox_);
   return OkOr(message, std::nullopt);
@@ -515,7 +561,8 @@ std::string Shard::Impl::DumpState() const {
   return text;
 }
 
-Shard::Shard(Identity self, ShardOptions options) : impl_(std::make_unique<Impl>(std::move(self), options)) {}
+Shard::Shard(Identity self, ShardOptions options, CheckpointIo* checkpoints)
+    : impl_(std::make_unique<Impl>(std::move(self), options, checkpoints)) {}
 Shard::~Shard() = default;
 
 void Shard::OnMessage(const Message& message, absl::Time now, Outbox& outbox) { impl_->OnMessage(message, now, outbox); }
@@ -528,6 +575,7 @@ uint64_t Shard::view_number() const { return impl_->view_number(); }
 size_t Shard::open_sessions() const { return impl_->open_sessions(); }
 const View& Shard::view() const { return impl_->view(); }
 Shard::Replication Shard::replication() const { return impl_->replication(); }
+uint64_t Shard::checkpoint_bytes() const { return impl_->checkpoint_bytes(); }
 Shard::PartitionDump Shard::DumpPartition(PartitionNumber partition) const { return impl_->DumpPartition(partition); }
 std::string Shard::DumpState() const { return impl_->DumpState(); }
 

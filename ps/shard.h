@@ -20,6 +20,7 @@
 #include "common/message.h"
 #include "common/table.h"
 #include "common/view.h"
+#include "ps/checkpoint_io.h"
 #include "ps/forwarding.h"
 #include "schemas/wire.capnp.h"
 
@@ -34,7 +35,8 @@ struct ShardOptions {
 
 class Shard {
  public:
-  Shard(Identity self, ShardOptions options);
+  // `checkpoints` must outlive the shard. Without it no checkpoint is written or read.
+  Shard(Identity self, ShardOptions options, CheckpointIo* checkpoints = nullptr);
   ~Shard();
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
@@ -65,6 +67,8 @@ class Shard {
     uint64_t waiting_replies = 0;   // for the answers of copies
   };
   Replication replication() const;
+  // Of rows that a checkpoint under way keeps as they were.
+  uint64_t checkpoint_bytes() const;
 
   // What it holds of a partition: rows by table, and windows by session. For tests: equal texts are equal states.
   struct PartitionDump {

@@ -19,6 +19,7 @@ ShardMetrics::~ShardMetrics() {
   metrics_.Remove(metric::kOpenSessions, {index_});
   metrics_.Remove(metric::kForwardBytes, {index_});
   metrics_.Remove(metric::kWaitingReplies, {index_});
+  metrics_.Remove(metric::kCheckpointKeptBytes, {index_});
 }
 
 void ShardMetrics::Handled(wire::Envelope::Body::Which operation, absl::Duration duration) {
@@ -40,6 +41,7 @@ void ShardMetrics::Update(const Shard& shard, const Transport& transport) {
   const Shard::Replication replication = shard.replication();
   metrics_.Get(metric::kForwardBytes, {index_}).Set(static_cast<double>(replication.unanswered_bytes));
   metrics_.Get(metric::kWaitingReplies, {index_}).Set(static_cast<double>(replication.waiting_replies));
+  metrics_.Get(metric::kCheckpointKeptBytes, {index_}).Set(static_cast<double>(shard.checkpoint_bytes()));
   metrics_.Get(metric::kView).Set(static_cast<double>(shard.view_number()));
 }
 

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "checkpoint/file_system.h"
+#include "ps/checkpoint_thread.h"
 #include "ps/shard_metrics.h"
 
 namespace marquee {
@@ -60,7 +62,8 @@ ServerStatistics ShardThread::statistics() const {
 }
 
 void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index, Metrics& metrics) {
-  Shard shard(self, options);
+  CheckpointThread checkpoints(RealFileSystem());
+  Shard shard(self, options, &checkpoints);
   ShardMetrics shard_metrics(metrics, index);
   absl::Time next_update = absl::InfinitePast();
   View view;

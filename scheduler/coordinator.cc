@@ -29,7 +29,7 @@ std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}
 bool IsReply(Body::Which which) {
   return which == Body::OK || which == Body::ERROR || which == Body::TABLES || which == Body::STATISTICS ||
          which == Body::ROWS || which == Body::PUSHED || which == Body::SCANNED_ROWS || which == Body::FORWARDED ||
-         which == Body::FILLS;
+         which == Body::FILLS || which == Body::CHECKPOINT_FILE;
 }
 
 // Where a text differs from another for the first time: the rest of its line from the word that does.
