@@ -190,6 +190,21 @@ void ReadTimes(ConfigSection& cluster, ClusterConfig* config) {
   }
 }
 
+void ReadCheckpoints(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
+  if (!cluster.Has("checkpoints")) return;
+  CheckpointConfig& checkpoints = config->checkpoints.emplace();
+  ConfigSection section = cluster.Section("checkpoints");
+  section.ReadSeconds("every_seconds", &checkpoints.every, absl::ZeroDuration(), absl::Hours(24 * 365));
+  if (checkpoints.every == absl::ZeroDuration()) checkpoints.every = absl::InfiniteDuration();
+  section.Read("keep", &checkpoints.keep, 1U, 1000U);
+  section.Read("full_every", &checkpoints.full_every, 1U, 1000U);
+  section.ReadPath("folder", folder, &checkpoints.folder);
+  if (config->launcher == ClusterConfig::Launcher::kExternal) {
+    section.Require("folder", "with launcher 'external', a folder that all hosts share");
+  }
+  section.Finish();
+}
+
 void ReadReplication(ConfigSection& cluster, ClusterConfig* config) {
   cluster.Read("replication", &config->replication, 1, 2);
   cluster.ReadSeconds("primary_lease_seconds", &config->primary_lease, absl::Milliseconds(100), absl::Minutes(1));
@@ -225,6 +240,7 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
   ReadPartitions(cluster, config);
   ReadTimes(cluster, config);
   ReadReplication(cluster, config);
+  ReadCheckpoints(cluster, folder, config);
   ReadLimits(cluster, config);
   if (config->launcher == Launcher::kExternal && config->scheduler.port == 0) {
     cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");

@@ -17,6 +17,7 @@
 //       longest_step_seconds: 600
 //       replication: 1                      # 2: each row is on two servers, and the loss of one loses nothing
 //       primary_lease_seconds: 2            # with replication 2: how long a server answers without hearing from the other copy
+//       checkpoints: {every_seconds: 60, keep: 3, full_every: 10, folder: checkpoints}   # none without this section
 //       max_message_mib: 64
 //       max_queued_mib: 64
 //     data: {file: ml-1m.mq}                # relative to the cluster file
@@ -24,6 +25,7 @@
 //     sweep: {...}                          # likewise; scheduler/sweep.h
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,13 @@ struct WorkerPlace {
   uint16_t metrics_port = 0;
 };
 
+struct CheckpointConfig {
+  absl::Duration every = absl::Minutes(1);  // InfiniteDuration (0 in the file): on request only
+  uint32_t keep = 3;
+  uint32_t full_every = 10;  // one of so many is full
+  std::string folder;        // absolute; empty: `checkpoints` in the sweep's own. All servers must reach it under this name
+};
+
 struct ClusterConfig {
   enum class Launcher { kLocal, kExternal };
   std::string name = "local";
@@ -71,6 +80,7 @@ struct ClusterConfig {
   absl::Duration longest_step = absl::Minutes(10);  // a worker that computes for longer without a pause counts as hung
   int replication = 1;
   absl::Duration primary_lease = absl::Seconds(2);
+  std::optional<CheckpointConfig> checkpoints;
   size_t max_message_bytes = 64U << 20U;
   size_t max_queued_bytes = 64U << 20U;
   std::string data_file;  // absolute; empty if the file names none

@@ -13,6 +13,10 @@ namespace {
 std::atomic<bool> stop_requested{false};
 volatile std::sig_atomic_t stop_signal = 0;
 
+std::atomic<bool> checkpoint_requested{false};
+
+void OnCheckpointSignal(int) { checkpoint_requested = true; }
+
 void OnStopSignal(int signal) {
   stop_signal = signal;
   stop_requested = true;
@@ -29,6 +33,17 @@ const std::atomic<bool>& StopRequested() {
     return true;
   }();
   return stop_requested;
+}
+
+bool CheckpointRequested() {
+  [[maybe_unused]] static const bool installed = [] {
+    struct sigaction action {};
+    action.sa_handler = OnCheckpointSignal;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGUSR1, &action, nullptr);
+    return true;
+  }();
+  return checkpoint_requested.exchange(false);
 }
 
 int StopSignal() { return stop_signal; }

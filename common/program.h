@@ -21,6 +21,9 @@ const std::atomic<bool>& StopRequested();
 // The signal that came, or 0. A program that it stopped exits with 128 + this.
 int StopSignal();
 
+// True once for each SIGUSR1 that has come since the last call, or for several at once. Likewise.
+bool CheckpointRequested();
+
 // A new number for each start of a process; never 0.
 uint64_t NewIncarnation();
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/id.h"
+#include "scheduler/checkpoints.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/metric_goal.h"
 #include "scheduler/model_store.h"
@@ -46,7 +47,7 @@ std::string FirstDifference(const std::string& text, const std::string& other) {
 
 class Coordinator::Impl {
  public:
-  Impl(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models)
+  Impl(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models, CheckpointStore* checkpoints)
       : context_{.self = self,
                  .options = options,
                  .store = store,
@@ -62,7 +63,8 @@ class Coordinator::Impl {
                  .counters = {},
                  .status = absl::OkStatus()},
         setup_(context_),
-        view_changes_(context_, [this] { return Knowledge(); }) {
+        view_changes_(context_, [this] { return Knowledge(); }),
+        checkpoints_(context_, checkpoints) {
     if (options.asha.has_value()) context_.asha.emplace(*options.asha);
   }
 
@@ -70,7 +72,8 @@ class Coordinator::Impl {
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
   void OnTimer(absl::Time now, Outbox& outbox);
   absl::Time next_timer() const {
-    return std::min({context_.members.next_expiry(), context_.shards.next_timer(), view_changes_.next_timer()});
+    return std::min(
+        {context_.members.next_expiry(), context_.shards.next_timer(), view_changes_.next_timer(), checkpoints_.next_timer()});
   }
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
   bool done() const;
@@ -85,12 +88,14 @@ class Coordinator::Impl {
     return static_cast<uint64_t>(std::count(backups.begin(), backups.end(), kNoShard));
   }
   const Counters& counters() const { return context_.counters; }
+  void RequestCheckpoint() { checkpoints_.Request(); }
 
  private:
   struct Trial {
     TrialConfig config;
     StateStore::Trial record;
     int attempts = 0;
+    uint64_t from_checkpoint = 0;   // of the last attempt; 0: from the beginning
     std::unique_ptr<TrialRun> run;  // while it runs
   };
 
@@ -116,6 +121,7 @@ class Coordinator::Impl {
   void StartOver(const std::string& lost);
   ShardKnowledge Knowledge() const;
   void Advance(absl::Time now, Outbox& outbox);
+  void AdvanceCheckpoints(absl::Time now, Outbox& outbox);
   void FinishRun(Trial& trial);
   void StartTrials(absl::Time now, Outbox& outbox);
   bool MayStart(Trial& trial);
@@ -126,6 +132,7 @@ class Coordinator::Impl {
   CoordinatorContext context_;
   ShardSetup setup_;
   ViewChanges view_changes_;
+  Checkpoints checkpoints_;
   std::vector<Trial> trials_;
   std::map<std::string, size_t> by_name_;  // of trials_
   std::set<uint64_t> done_sessions_;       // whose trial was finished: their workers are told `done`
@@ -428,6 +435,17 @@ void Coordinator::Impl::Advance(absl::Time now, Outbox& outbox) {
     if (trial.run->over()) FinishRun(trial);
   }
   if (setup_.ready() && context_.status.ok()) StartTrials(now, outbox);
+  AdvanceCheckpoints(now, outbox);
+}
+
+void Coordinator::Impl::AdvanceCheckpoints(absl::Time now, Outbox& outbox) {
+  std::vector<TrialRun*> runs;
+  std::set<std::string> unfinished;
+  for (const Trial& trial : trials_) {
+    if (trial.run != nullptr) runs.push_back(trial.run.get());
+    if (!HasResult(trial.record.status) && trial.record.status != TrialStatus::kFailed) unfinished.insert(trial.record.name);
+  }
+  checkpoints_.Advance(runs, unfinished, now, outbox);
 }
 
 void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
@@ -439,6 +457,13 @@ void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
 // The result is saved before anybody hears of it.
 void Coordinator::Impl::FinishRun(Trial& trial) {
   const TrialRun& run = *trial.run;
+  if (run.bad_checkpoint() != 0) {  // the one before, or from the beginning
+    checkpoints_.Refuse(run.bad_checkpoint(), run.failure());
+    FreeWorkers(run);
+    trial.run = nullptr;
+    trial.record.status = TrialStatus::kPending;
+    return;
+  }
   trial.record.status = run.failed() ? TrialStatus::kFailed : run.halted() ? TrialStatus::kStopped : TrialStatus::kFinished;
   trial.record.reason = run.failure();
   trial.record.result = run.Result();
@@ -489,11 +514,17 @@ void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
     if (free.size() < context_.options.workers_per_trial) continue;
     ++context_.numbers.trial;
     if (!context_.SaveNumbers()) return;
-    ++trial.attempts;
+    std::optional<TrialCheckpoint> checkpoint = checkpoints_.Newest(trial.record.name, trial.record.spec);
+    const uint64_t from = checkpoint.has_value() ? checkpoint->number : 0;
+    // A trial that gets further each time is not the one to blame.
+    trial.attempts = from > trial.from_checkpoint ? 1 : trial.attempts + 1;
+    trial.from_checkpoint = from;
     trial.record.status = TrialStatus::kRunning;
+    if (from != 0) ++context_.counters.trials_restored;
     trial.run = std::make_unique<TrialRun>(
         context_, trial.config, trial.record.spec, context_.numbers.trial,
-        [this, &config = trial.config](const auto& validation) { return WantsModel(config, validation); }, now);
+        [this, &config = trial.config](const auto& validation) { return WantsModel(config, validation); }, now,
+        std::move(checkpoint));
     FillRanks(*trial.run, free, now, outbox);
   }
 }
@@ -582,8 +613,10 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 
 // ----------------------------------------------------------------------------------------------------------- facade
 
-Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models)
-    : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models)) {}
+Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
+                         CheckpointStore* checkpoints)
+    : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
+void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;
 absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }
 void Coordinator::OnMessage(const Message& message, absl::Time now, Outbox& outbox) { impl_->OnMessage(message, now, outbox); }

@@ -33,7 +33,8 @@
 
 namespace marquee {
 
-class ModelStore;  // scheduler/model_store.h
+class ModelStore;       // scheduler/model_store.h
+class CheckpointStore;  // scheduler/checkpoint_store.h
 
 struct TrialResult {
   std::map<std::string, double> validation;  // after the last epoch
@@ -107,12 +108,17 @@ struct CoordinatorOptions {
   bool maximize = true;              // whether more of `metric` is better
   std::optional<AshaOptions> asha;   // trials that are not among the best are stopped early
   KeepModels keep = KeepModels::kNone;
+  absl::Duration checkpoint_every = absl::InfiniteDuration();  // InfiniteDuration: on request only
+  uint32_t checkpoint_full_every = 1;                          // one of so many is full; the others hold what has changed
+  int64_t (*unix_seconds)() = nullptr;                         // what checkpoints say of when they were made
 };
 
 class Coordinator {
  public:
   // The stores must outlive the coordinator. Without one for models none is kept, and trials that start from one fail.
-  Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models = nullptr);
+  // Without one for checkpoints there are none.
+  Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models = nullptr,
+              CheckpointStore* checkpoints = nullptr);
   ~Coordinator();
 
   // Loads the numbers of the store and the results of the trials that it has, and adds those that it does not have. A trial
@@ -126,6 +132,9 @@ class Coordinator {
 
   // A launcher saw the process of this name end: its member is dead at once, without waiting for its lease.
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
+
+  // A checkpoint is made as soon as may be.
+  void RequestCheckpoint();
 
   // Every trial has ended, and its tables are dropped. Workers that ask for an assignment are told to shut down,
   // and heartbeats of servers are answered with the error `cancelled`.
@@ -171,7 +180,11 @@ class Coordinator {
     uint64_t partitions_promoted = 0;  // copies that took over
     uint64_t heartbeats = 0, chunks_leased = 0, chunks_released = 0, ticks = 0, workers_lost = 0, servers_lost = 0,
              sessions_opened = 0, sessions_closed = 0, examples = 0, repeated_examples = 0;
-    std::map<std::string, uint64_t> rejected;  // by error code name
+    uint64_t checkpoints = 0, checkpoints_failed = 0;
+    uint64_t checkpoint_number = 0, checkpoint_bytes = 0;  // of the last one
+    absl::Duration checkpoint_pause;                       // likewise
+    uint64_t trials_restored = 0;                          // that went on from a checkpoint
+    std::map<std::string, uint64_t> rejected;              // by error code name
   };
   const Counters& counters() const;
 

@@ -86,6 +86,7 @@ int ExitCode(const absl::StatusOr<bool>& all_finished) {
 
 int main(int argc, char** argv) {
   marquee::StopRequested();
+  marquee::CheckpointRequested();
   marquee::StartLog("scheduler");
   marquee::Flags flags;
   CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",
@@ -98,7 +99,9 @@ int main(int argc, char** argv) {
   app.add_option("--data", flags.data, "The data file, as `wrangle` wrote it");
   app.add_option("--out", flags.out, "The folder for state, logs and results (default: runs/ and the sweep file's name)");
   app.add_option("--split-seed", flags.split_seed, "The seed of the split, in the place of the sweep's");
-  app.add_flag("--resume", flags.resume, "Go on with the sweep in that folder: results are kept, other trials start anew");
+  app.add_flag(
+      "--resume", flags.resume,
+      "Go on with the sweep in that folder: results are kept, other trials go on from their last checkpoint, or start anew");
   CLI11_PARSE(app, argc, argv);
   return marquee::ExitCode(marquee::RunScheduler(flags));
 }

@@ -27,6 +27,11 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   add(metrics_.Get(metric::kSessionsClosed), counters.sessions_closed, before_.sessions_closed);
   add(metrics_.Get(metric::kTrainedExamples), counters.examples, before_.examples);
   add(metrics_.Get(metric::kRepeatedExamples), counters.repeated_examples, before_.repeated_examples);
+  add(metrics_.Get(metric::kCheckpoints), counters.checkpoints, before_.checkpoints);
+  add(metrics_.Get(metric::kCheckpointsFailed), counters.checkpoints_failed, before_.checkpoints_failed);
+  metrics_.Get(metric::kCheckpointNumber).Set(static_cast<double>(counters.checkpoint_number));
+  metrics_.Get(metric::kCheckpointBytes).Set(static_cast<double>(counters.checkpoint_bytes));
+  metrics_.Get(metric::kCheckpointPause).Set(absl::ToDoubleSeconds(counters.checkpoint_pause));
   AddRejected(metrics_, counters.rejected, before_.rejected);
   before_ = counters;
   metrics_.Get(metric::kSinglePartitions).Set(static_cast<double>(coordinator.under_replicated_partitions()));

@@ -110,6 +110,14 @@ std::vector<std::vector<TableNumber>> ShardRequests::Tables(BroadcastNumber numb
   return found == broadcasts_.end() ? std::vector<std::vector<TableNumber>>() : found->second.tables;
 }
 
+std::vector<RowFileSummary> ShardRequests::FilesOf(BroadcastNumber number) const {
+  std::vector<RowFileSummary> files;
+  const auto found = broadcasts_.find(number);
+  if (found == broadcasts_.end()) return files;
+  for (const auto& [shard, file] : found->second.files) files.push_back(file);
+  return files;
+}
+
 ShardRequests::Scanned ShardRequests::TakeScanned(BroadcastNumber number) { return std::move(broadcasts_.at(number).scanned); }
 
 void ShardRequests::Forget(BroadcastNumber number) {
@@ -155,6 +163,15 @@ bool ShardRequests::OnReply(const Message& message) {
       for (const uint32_t partition : body.getFills().getFilled()) broadcast.fills.filled.push_back(partition);
       for (const uint32_t copy : body.getFills().getSilent()) broadcast.fills.silent.emplace_back(request.shard, copy);
       break;
+    case wire::Envelope::Body::CHECKPOINT_FILE: {
+      const auto file = body.getCheckpointFile();
+      broadcast.files[request.shard] = {.name = std::string(file.getName().cStr(), file.getName().size()),
+                                        .bytes = file.getBytes(),
+                                        .checksum = file.getChecksum(),
+                                        .rows = file.getRows(),
+                                        .full = file.getFull()};
+      break;
+    }
     case wire::Envelope::Body::OK:
       break;
     default:

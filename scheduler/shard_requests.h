@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "checkpoint/row_file.h"
 #include "common/id.h"
 #include "common/message.h"
 #include "common/view.h"
@@ -64,6 +65,8 @@ class ShardRequests {
     std::vector<std::pair<uint32_t, uint32_t>> silent;  // a shard, and one with copies of it that does not answer it
   };
   Fills FillsOf(BroadcastNumber number) const;
+  // What `getCheckpoint` brought, in the order of shards.
+  std::vector<RowFileSummary> FilesOf(BroadcastNumber number) const;
   // No more resending; late answers are ignored.
   void Forget(BroadcastNumber number);
   void ForgetAll();
@@ -89,6 +92,7 @@ class ShardRequests {
     std::map<uint32_t, absl::Status> refusals;
     std::vector<std::vector<TableNumber>> tables;
     Scanned scanned;
+    std::map<uint32_t, RowFileSummary> files;  // by shard
   };
   void Ask(BroadcastNumber number, uint32_t shard, const std::string& endpoint, uint64_t view, size_t bytes, const Fill& fill,
            absl::Time now, Outbox& outbox);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "common/program.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
@@ -142,7 +143,15 @@ absl::Status SweepRunner::Listen() {
   coordinator.maximize = plan_.sweep.maximize;
   coordinator.asha = plan_.sweep.asha;
   coordinator.keep = plan_.sweep.keep;
-  coordinator_ = std::make_unique<Coordinator>(self, std::move(coordinator), *store_, &models_);
+  if (const std::optional<CheckpointConfig>& checkpoints = plan_.cluster.checkpoints) {
+    const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
+    checkpoints_ =
+        std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
+    coordinator.checkpoint_every = checkpoints->every;
+    coordinator.checkpoint_full_every = checkpoints->full_every;
+    coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
+  }
+  coordinator_ = std::make_unique<Coordinator>(self, std::move(coordinator), *store_, &models_, checkpoints_.get());
   return absl::OkStatus();
 }
 
@@ -197,6 +206,7 @@ absl::Status SweepRunner::Pump() {
     view_ = coordinator_->view();
   }
   const absl::Time now = SteadyNow();
+  if (CheckpointRequested()) coordinator_->RequestCheckpoint();
   coordinator_->OnTimer(now, *transport_);
   if (!coordinator_->status().ok()) return coordinator_->status();
   if (now >= next_update_) {

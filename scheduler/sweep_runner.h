@@ -8,6 +8,7 @@
 //     logs/NAME.log         of each server and worker (launcher: local)
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
 //     models/TRIAL/         kept models
+//     checkpoints/          of running trials, if the cluster file asks for them
 //     leaderboard.json, report.html      at the end
 
 #include <memory>
@@ -19,6 +20,7 @@
 #include "common/transport.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/checkpoint_files.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/launcher.h"
 #include "scheduler/leaderboard.h"
@@ -74,6 +76,7 @@ class SweepRunner {
   SweepProgress progress_;
   std::unique_ptr<SqliteStateStore> store_;
   ModelFolder models_;
+  std::unique_ptr<CheckpointFiles> checkpoints_;
   Metrics metrics_;
   SchedulerMetrics scheduler_metrics_;
   TransportContext transport_context_;

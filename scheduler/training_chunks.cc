@@ -43,7 +43,7 @@ std::optional<TrainingChunks::Lease> TrainingChunks::Take(uint64_t session, uint
   const std::optional<uint32_t> lane = LaneFor(rank);
   if (!lane.has_value()) return std::nullopt;
   Lease lease;
-  if (auto& released = released_[*lane]; !released.empty()) {
+  if (auto& released = released_[*lane]; !released.empty() && !paused_) {
     lease.number = released.begin()->first;
     lease.next = released.begin()->second;
     released.erase(released.begin());
@@ -101,6 +101,56 @@ TrainingChunks::Released TrainingChunks::Release(uint64_t session) {
   }
   held_by_.erase(session);
   return released;
+}
+
+void TrainingChunks::Pause() {
+  paused_ = true;
+  const uint64_t most = *std::max_element(fresh_.begin(), fresh_.end());
+  pause_limit_ = most / lanes_ * lanes_;
+}
+
+bool TrainingChunks::quiet() const {
+  if (!held_.empty()) return false;
+  for (uint32_t lane = 0; lane < lanes_; ++lane) {
+    if (LaneHasWork(lane)) return false;
+  }
+  return true;
+}
+
+TrainingChunks::Progress TrainingChunks::progress() const {
+  Progress progress{.examples = shape_.examples,
+                    .chunk_size = shape_.chunk_size,
+                    .fresh = fresh_,
+                    .released = {},
+                    .trained_by_epoch = trained_by_epoch_,
+                    .finished = finished_};
+  for (const auto& lane : released_) progress.released.insert(lane.begin(), lane.end());
+  return progress;
+}
+
+absl::Status TrainingChunks::GoOnFrom(const Progress& progress) {
+  if (progress.examples != shape_.examples || progress.chunk_size != shape_.chunk_size || progress.fresh.size() != lanes_ ||
+      progress.trained_by_epoch.size() != shape_.epochs) {
+    return absl::FailedPreconditionError(
+        fmt::format("chunks of {} of {} examples in {} lanes over {} epochs; now they are {} of {} in {} over {}",
+                    progress.chunk_size, progress.examples, progress.fresh.size(), progress.trained_by_epoch.size(),
+                    shape_.chunk_size, shape_.examples, lanes_, shape_.epochs));
+  }
+  for (uint32_t lane = 0; lane < lanes_; ++lane) {
+    if (progress.fresh[lane] % lanes_ != lane || progress.fresh[lane] >= total_ + lanes_) {
+      return absl::FailedPreconditionError(
+          fmt::format("chunk {} comes next in lane {} of {}", progress.fresh[lane], lane, lanes_));
+    }
+  }
+  for (const auto& [number, next] : progress.released) {
+    if (absl::Status status = Check(number, next); !status.ok()) return status;
+  }
+  fresh_ = progress.fresh;
+  for (const auto& [number, next] : progress.released) released_[LaneOf(number)][number] = next;
+  trained_by_epoch_ = progress.trained_by_epoch;
+  finished_ = progress.finished;
+  for (const uint64_t trained : trained_by_epoch_) trained_ += trained;
+  return absl::OkStatus();
 }
 
 uint32_t TrainingChunks::epoch() const {

@@ -5,6 +5,7 @@
 // epoch k / n. Chunks are leased in order; those of a session that was closed are leased again from their first position that
 // it had not reported. Pure; every example is counted once.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -59,6 +60,26 @@ class TrainingChunks {
   // The session is closed: its chunks may be leased again.
   Released Release(uint64_t session);
 
+  // Leases nothing for now; with fixed lanes only until each has had as many chunks as the one that has had most, so that a
+  // pause does not change who trains what when.
+  void Pause();
+  void Resume() { paused_ = false; }
+  // While it pauses: all that was leased is trained and reported.
+  bool quiet() const;
+
+  // What is trained and what is not, while nothing is leased.
+  struct Progress {
+    uint64_t examples = 0;  // these two as in Shape
+    uint64_t chunk_size = 0;
+    std::vector<uint64_t> fresh;
+    std::map<uint64_t, uint64_t> released;
+    std::vector<uint64_t> trained_by_epoch;
+    uint64_t finished = 0;
+  };
+  Progress progress() const;
+  // Of a new object. An error where the progress is of another shape.
+  absl::Status GoOnFrom(const Progress& progress);
+
   // All that may be leased are trained.
   bool done() const { return finished_ == limit_; }
   uint64_t total() const { return total_; }
@@ -76,7 +97,10 @@ class TrainingChunks {
 
   uint32_t LaneOf(uint64_t number) const { return static_cast<uint32_t>(number % lanes_); }
   std::optional<uint32_t> LaneFor(uint32_t rank) const;
-  bool LaneHasWork(uint32_t lane) const { return !released_[lane].empty() || fresh_[lane] < limit_; }
+  bool LaneHasWork(uint32_t lane) const {
+    if (paused_) return shape_.fixed_lanes && fresh_[lane] < std::min(pause_limit_, limit_);
+    return !released_[lane].empty() || fresh_[lane] < limit_;
+  }
   uint64_t BeginOf(uint64_t number) const { return number % per_epoch_ * shape_.chunk_size; }
   uint64_t EndOf(uint64_t number) const;
 
@@ -90,6 +114,8 @@ class TrainingChunks {
   std::map<uint64_t, Held> held_;
   std::unordered_map<uint64_t, size_t> held_by_;  // how many of them, by session
   std::set<uint32_t> absent_;
+  bool paused_ = false;
+  uint64_t pause_limit_ = 0;  // with fixed lanes
   uint64_t finished_ = 0;
   uint64_t trained_ = 0;
   std::vector<uint64_t> trained_by_epoch_;

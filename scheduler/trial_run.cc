@@ -27,7 +27,7 @@ uint64_t ChunkSize(const CoordinatorOptions& options, const TrialConfig& config)
 }  // namespace
 
 TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, WantsModel wants,
-                   absl::Time now)
+                   absl::Time now, std::optional<TrialCheckpoint> checkpoint)
     : context_(context),
       config_(config),
       spec_(std::move(spec)),
@@ -42,9 +42,66 @@ TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::
       clocks_(context.options.workers_per_trial),
       goal_(MetricGoal::Of(config, context.options.metric, context.options.maximize)),
       wants_(std::move(wants)),
+      checkpoint_(std::move(checkpoint)),
       losses_(static_cast<size_t>(config.model.epochs)),
       ended_(now) {
   TrainOn();
+  if (!checkpoint_.has_value()) return;
+  if (const absl::Status status = GoOnFrom(*checkpoint_, now); !status.ok()) {
+    bad_checkpoint_ = checkpoint_->number;
+    Fail(std::string(status.message()));
+  }
+}
+
+// -------------------------------------------------------------------------------------------------- checkpoints
+
+// Validation and test change no rows: they are done again, so that a trial is always saved as it was after training.
+TrialState TrialRun::State(absl::Time now) const {
+  TrialState state;
+  for (const TableDefinition& table : tables_.definitions()) {
+    state.tables.push_back({.number = table.number, .name = std::string(table.model_name()), .dim = table.dim});
+  }
+  state.chunks = chunks_.progress();
+  state.trained_epochs = trained_epochs_;
+  for (const EpochLoss& loss : losses_) state.losses.emplace_back(loss.sum, loss.examples);
+  for (const TrialResult::Validation& validation : result_.validations) {
+    if (validation.epoch < trained_epochs_) state.validations.push_back(validation);
+  }
+  state.repeated_examples = result_.repeated_examples;
+  state.seconds = absl::ToDoubleSeconds(now - started_);
+  state.trained_seconds =
+      absl::ToDoubleSeconds(trained_for_ + (training_started_.has_value() ? now - *training_started_ : absl::ZeroDuration()));
+  return state;
+}
+
+absl::Status TrialRun::GoOnFrom(const TrialCheckpoint& checkpoint, absl::Time now) {
+  absl::StatusOr<TrialState> state = TrialState::FromJson(checkpoint.state);
+  if (!state.ok()) return state.status();
+  if (state->losses.size() != losses_.size() || state->trained_epochs > planned_epochs()) {
+    return absl::FailedPreconditionError(
+        fmt::format("epoch {} of {}; now there are {}", state->trained_epochs, state->losses.size(), losses_.size()));
+  }
+  if (absl::Status status = chunks_.GoOnFrom(state->chunks); !status.ok()) return status;
+  saved_ = *std::move(state);
+  trained_epochs_ = saved_.trained_epochs;
+  chunks_.LimitTo(trained_epochs_);
+  for (size_t epoch = 0; epoch < losses_.size(); ++epoch) {
+    losses_[epoch] = {.sum = saved_.losses[epoch].first, .examples = saved_.losses[epoch].second};
+  }
+  result_.repeated_examples = saved_.repeated_examples;
+  trained_for_ = absl::Seconds(saved_.trained_seconds);
+  started_ = now - absl::Seconds(saved_.seconds);
+  for (const TrialResult::Validation& validation : saved_.validations) {
+    result_.validations.push_back(validation);
+    result_.validation = validation.metrics;
+    const std::optional<double> score = goal_.Score(validation.metrics);
+    if (!score.has_value()) continue;
+    if (config_.validation.patience > 0) StopsEarly(*score);
+    if (context_.asha.has_value() && config_.repeats.empty() && context_.asha->IsRung(validation.epoch, planned_epochs())) {
+      context_.asha->Report(GroupOf(config_), validation.epoch, config_.name, *score);
+    }
+  }
+  return absl::OkStatus();
 }
 
 void TrialRun::Fail(std::string reason) {
@@ -202,6 +259,14 @@ bool TrialRun::Step(absl::Time now, Outbox& outbox) {
       if (tables_.created()) AfterTables();
       break;
     case Phase::kLoading:
+      if (restorer_.has_value()) {
+        if (absl::Status status = restorer_->Advance(now, outbox); !status.ok()) {
+          bad_checkpoint_ = checkpoint_->number;
+          Fail(std::string(status.message()));
+        }
+        if (!failed() && restorer_->done()) phase_ = Phase::kTraining;
+        break;
+      }
       if (absl::Status status = loader_->Advance(now, outbox); !status.ok()) Fail(std::string(status.message()));
       if (!failed() && loader_->done()) phase_ = Phase::kTraining;
       break;
@@ -244,6 +309,11 @@ bool TrialRun::AllDrained() const {
 }
 
 void TrialRun::AfterTables() {
+  if (checkpoint_.has_value()) {
+    phase_ = Phase::kLoading;
+    restorer_.emplace(context_, *checkpoint_, saved_.tables, tables_.definitions());
+    return;
+  }
   phase_ = config_.model.start_from.empty() ? Phase::kTraining : Phase::kLoading;
   if (phase_ == Phase::kLoading) loader_.emplace(context_, config_.model.start_from, tables_.definitions());
 }

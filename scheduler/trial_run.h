@@ -21,12 +21,15 @@
 #include <string>
 #include <vector>
 
+#include "scheduler/checkpoint_store.h"
 #include "scheduler/clock_table.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/evaluation_chunks.h"
 #include "scheduler/metric_goal.h"
 #include "scheduler/model_keeper.h"
+#include "scheduler/row_restorer.h"
 #include "scheduler/training_chunks.h"
+#include "scheduler/trial_state.h"
 #include "scheduler/trial_tables.h"
 
 namespace marquee {
@@ -36,8 +39,9 @@ class TrialRun {
   // `context` and `config` must outlive the run.
   // `wants` says whether a model with these validation metrics is to be kept.
   using WantsModel = std::function<bool(const std::map<std::string, double>& validation)>;
+  // With a `checkpoint` it goes on from there.
   TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, WantsModel wants,
-           absl::Time now);
+           absl::Time now, std::optional<TrialCheckpoint> checkpoint = std::nullopt);
 
   // ---- workers
   // Ranks that no worker has, to be given by AddWorker; none once the trial needs no more work.
@@ -66,6 +70,8 @@ class TrialRun {
   bool over() const { return phase_ == Phase::kOver; }
   bool failed() const { return !failure_.empty(); }
   const std::string& failure() const { return failure_; }
+  // It failed because it could not go on from its checkpoint; 0: it did not.
+  uint64_t bad_checkpoint() const { return bad_checkpoint_; }
   // It has its result, and its model is kept where that was wanted.
   bool complete() const { return complete_; }
   // Successive halving has ended it.
@@ -78,6 +84,18 @@ class TrialRun {
   // What a shard that joins has to know: sessions that are opening or open, and tables.
   std::vector<uint64_t> sessions_of_shards() const;
   const std::vector<TableDefinition>& tables() const;
+  const std::string& name() const { return config_.name; }
+  const std::string& spec() const { return spec_; }
+
+  // ---- checkpoints
+  // It has rows that its training made, and may go on from them.
+  bool may_be_saved() const { return phase_ >= Phase::kTraining && phase_ < Phase::kCleaning && !failed(); }
+  // No training is leased until Resume. Quiet: all that was leased is trained, reported and acknowledged.
+  void Pause() { chunks_.Pause(); }
+  void Resume() { chunks_.Resume(); }
+  bool quiet() const { return phase_ != Phase::kTraining || chunks_.quiet(); }
+  // Where it stands, while it is quiet.
+  TrialState State(absl::Time now) const;
 
  private:
   enum class Phase { kTables, kLoading, kTraining, kBarrier, kValidation, kTest, kKeeping, kCleaning, kOver };
@@ -108,6 +126,7 @@ class TrialRun {
 
   const Session* Find(uint64_t session) const;  // nullptr for one whose worker must not go on
   Session* Find(uint64_t session);
+  absl::Status GoOnFrom(const TrialCheckpoint& checkpoint, absl::Time now);
   bool Synchronous() const { return config_.consistency.mode == ConsistencyConfig::Mode::kSynchronous; }
 
   // Steps of Advance; true if the phase has moved on.
@@ -159,7 +178,7 @@ class TrialRun {
   const TrialConfig& config_;
   const std::string spec_;
   const uint64_t number_;
-  const absl::Time started_;
+  absl::Time started_;
 
   Phase phase_ = Phase::kTables;
   std::string failure_;
@@ -179,6 +198,10 @@ class TrialRun {
 
   WantsModel wants_;
   std::optional<ModelLoader> loader_;
+  std::optional<TrialCheckpoint> checkpoint_;
+  TrialState saved_;  // of the checkpoint
+  std::optional<RowRestorer> restorer_;
+  uint64_t bad_checkpoint_ = 0;
   std::optional<ModelKeeper> keeper_;
 
   std::optional<EvaluationChunks> evaluation_;

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/commands.h"
 #include "common/log.h"
 #include "common/metric_catalogue.h"
 #include "common/program.h"
@@ -98,6 +99,20 @@ void AddModelFlags(CLI::App* command, ModelFlags& flags) {
   command->add_option("--data", flags.data, "The data file, if it is no longer where it was during training");
 }
 
+absl::Status PrintCheckpoints(const std::string& folder) {
+  const absl::StatusOr<std::string> text = ListCheckpoints(RealFileSystem(), folder);
+  if (!text.ok()) return text.status();
+  fmt::print("{}", *text);
+  return absl::OkStatus();
+}
+
+absl::Status Verify(const std::string& folder) {
+  const absl::StatusOr<CheckpointsVerified> verified = VerifyCheckpoints(RealFileSystem(), folder);
+  if (!verified.ok()) return verified.status();
+  fmt::print("{}", verified->text);
+  return verified->all_good ? absl::OkStatus() : absl::DataLossError(fmt::format("{}: not all are good", folder));
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("marquee: what needs no cluster", "marquee");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
@@ -127,8 +142,19 @@ int Main(int argc, char** argv) {
   keygen->add_option("--out", folder, "Folder to write them to")->required();
   CLI::App* const metrics = app.add_subcommand("metrics", "Print docs/metrics.md: every metric that processes serve");
 
+  std::string checkpoints;
+  CLI::App* const checkpoint = app.add_subcommand("checkpoint", "Look at the checkpoints of a sweep");
+  checkpoint->require_subcommand(1);
+  CLI::App* const list = checkpoint->add_subcommand("list", "Print which there are");
+  CLI::App* const verify = checkpoint->add_subcommand("verify", "Read every byte of them; ends with 1 if one is damaged");
+  for (CLI::App* const command : {list, verify}) {
+    command->add_option("folder", checkpoints, "The folder of checkpoints (runs/NAME/checkpoints)")->required();
+  }
+
   CLI11_PARSE(app, argc, argv);
   absl::Status status;
+  if (list->parsed()) status = PrintCheckpoints(checkpoints);
+  if (verify->parsed()) status = Verify(checkpoints);
   if (recommend->parsed()) status = Recommend(model, recommend_flags);
   if (exporting->parsed()) status = ExportModel(model, export_flags);
   if (keygen->parsed()) status = Keygen(folder);

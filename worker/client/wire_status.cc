@@ -43,6 +43,10 @@ absl::StatusCode StatusCodeOf(wire::Error::Code code) {
       return absl::StatusCode::kPermissionDenied;
     case Code::CANCELLED:
       return absl::StatusCode::kCancelled;
+    case Code::STORAGE:
+      return absl::StatusCode::kUnknown;
+    case Code::DAMAGED:
+      return absl::StatusCode::kDataLoss;
   }
   return absl::StatusCode::kUnknown;
 }

@@ -1,0 +1,96 @@
+#include "scheduler/checkpoint_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/log.h"
+
+namespace marquee {
+namespace {
+
+const CheckpointManifest::Trial* Find(const CheckpointManifest& manifest, const std::string& name) {
+  const auto found = std::find_if(manifest.trials.begin(), manifest.trials.end(),
+                                  [&](const CheckpointManifest::Trial& trial) { return trial.name == name; });
+  return found == manifest.trials.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+absl::StatusOr<CheckpointStore::Attempt> CheckpointFiles::Begin() {
+  if (absl::Status status = files_.MakeFolders(folder_path_); !status.ok()) return status;
+  absl::StatusOr<uint64_t> number = folder_.NextNumber();
+  if (!number.ok()) return number.status();
+  // Takes the number, whatever becomes of it.
+  if (absl::Status status = files_.MakeFolders(folder_.FolderOf(*number)); !status.ok()) return status;
+  return Attempt{.number = *number, .folder = folder_.FolderOf(*number)};
+}
+
+std::set<uint64_t> CheckpointFiles::Needed(const std::set<std::string>& unfinished) const {
+  std::set<uint64_t> needed;
+  const absl::StatusOr<std::vector<uint64_t>> numbers = folder_.List();
+  if (!numbers.ok()) return needed;
+  std::set<std::string> without = unfinished;
+  size_t good = 0;
+  for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
+    const absl::StatusOr<CheckpointManifest> manifest = folder_.Load(*number);
+    if (!manifest.ok() || refused_.contains(*number)) continue;
+    bool wanted = good++ < keep_;
+    for (const CheckpointManifest::Trial& trial : manifest->trials) wanted |= without.erase(trial.name) > 0;
+    if (wanted) needed.insert(*number);
+  }
+  return needed;
+}
+
+absl::Status CheckpointFiles::Commit(const CheckpointManifest& manifest, const std::set<std::string>& unfinished) {
+  if (absl::Status status = folder_.Commit(manifest); !status.ok()) return status;
+  if (const absl::Status status = folder_.RemoveAllBut(Needed(unfinished)); !status.ok()) {
+    LogWarning("an old checkpoint cannot be removed", {{"error", std::string(status.message())}});
+  }
+  return absl::OkStatus();
+}
+
+std::optional<TrialCheckpoint> CheckpointFiles::Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) {
+  const absl::StatusOr<std::vector<uint64_t>> numbers = folder_.List();
+  if (!numbers.ok()) {
+    LogWarning("checkpoints cannot be listed", {{"error", std::string(numbers.status().message())}});
+    return std::nullopt;
+  }
+  for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
+    if (refused_.contains(*number)) continue;
+    const absl::StatusOr<std::vector<CheckpointManifest>> chain = folder_.Chain(*number);
+    const absl::Status status = chain.ok() ? folder_.Look(*chain) : chain.status();
+    if (!status.ok()) {
+      Refuse(*number, std::string(status.message()));
+      continue;
+    }
+    const CheckpointManifest& manifest = chain->back();
+    if (manifest.cluster_id != cluster_id) {
+      Refuse(*number, fmt::format("{}: is of cluster {:016x}; this one is {:016x}", folder_.ManifestOf(*number),
+                                  manifest.cluster_id, cluster_id));
+      continue;
+    }
+    const CheckpointManifest::Trial* const found = Find(manifest, trial);
+    if (found == nullptr || found->spec != spec) continue;
+    TrialCheckpoint point{.number = *number, .cluster_id = cluster_id, .files = {}, .state = found->state};
+    for (const CheckpointManifest& link : *chain) {
+      for (const RowFileSummary& file : link.files) {
+        point.files.push_back(
+            {.path = fmt::format("{}/{}", folder_.FolderOf(link.number), file.name), .checkpoint = link.number});
+      }
+    }
+    LogInfo("a trial goes on from a checkpoint", {{"trial", trial}, {"number", *number}});
+    return point;
+  }
+  return std::nullopt;
+}
+
+void CheckpointFiles::GaveUp(const std::string& reason) {
+  LogWarning("a checkpoint is given up; training goes on", {{"reason", reason}});
+}
+
+void CheckpointFiles::Refuse(uint64_t number, const std::string& reason) {
+  if (refused_.insert(number).second) LogWarning("a checkpoint is not used", {{"number", number}, {"reason", reason}});
+}
+
+}  // namespace marquee
