@@ -76,6 +76,18 @@ MaybeRefusal Checkpointing::Ask(uint64_t number, RowFileSummary* file) const {
   return std::nullopt;
 }
 
+void Checkpointing::KeepAsked(const Message& message) {
+  const bool known = std::any_of(asked_.begin(), asked_.end(), [&](const Message& asked) {
+    return asked.from() == message.from() && asked.envelope().getRequestId() == message.envelope().getRequestId();
+  });
+  if (!known) asked_.push_back(message.Share());
+}
+
+std::vector<Message> Checkpointing::TakeAsked() {
+  const bool writing = write_.has_value() && !write_->result.has_value();
+  return writing ? std::vector<Message>() : std::exchange(asked_, {});
+}
+
 void Checkpointing::WriteMore() {
   Write& write = *write_;
   if (auto written = io_->TakeWritten(); written.has_value()) {

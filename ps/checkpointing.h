@@ -32,8 +32,10 @@ class Checkpointing {
 
   // The same one again is fine.
   MaybeRefusal Cut(wire::CutCheckpoint::Reader request, uint64_t view);
-  // What became of a cut: its file, or notYet.
+  // What became of a cut: its file, or notYet. A question that came too early may be kept until it can be answered.
   MaybeRefusal Ask(uint64_t number, RowFileSummary* file) const;
+  void KeepAsked(const Message& message);
+  std::vector<Message> TakeAsked();
 
   // Takes a request to be answered when its rows are there: see TakeRestored. A refusal is its answer. `answered` is set where
   // they are there already.
@@ -83,6 +85,7 @@ class Checkpointing {
   const TableSet& tables_;
   CheckpointIo* io_;
   std::optional<Write> write_;  // the newest cut
+  std::vector<Message> asked_;
   std::set<PartitionNumber> new_;
   std::deque<Reading> readings_;
   std::vector<Restored> restored_;

@@ -56,6 +56,7 @@ class Shard::Impl {
     if (now >= forwarding_.next_timer()) forwarding_.OnTimer(now, outbox);
     if (now < checkpointing_.next_timer()) return;
     checkpointing_.OnTimer(now);
+    for (const Message& asked : checkpointing_.TakeAsked()) outbox.Send(asked.from(), HandleGetCheckpoint(asked));
     for (const Checkpointing::Restored& restored : checkpointing_.TakeRestored()) {
       outbox.Send(restored.request.from(), OkOr(restored.request, restored.refusal));
     }
@@ -363,7 +364,11 @@ OutgoingMessagePtr Shard::Impl::HandleLoadRows(const Message& message) {
 OutgoingMessagePtr Shard::Impl::HandleGetCheckpoint(const Message& message) {
   const uint64_t number = message.envelope().getBody().getGetCheckpoint();
   RowFileSummary summary;
-  if (const MaybeRefusal refusal = checkpointing_.Ask(number, &summary)) return Refuse(message, *refusal);
+  if (const MaybeRefusal refusal = checkpointing_.Ask(number, &summary)) {
+    if (refusal->code != ErrorCode::NOT_YET) return Refuse(message, *refusal);
+    checkpointing_.KeepAsked(message);
+    return nullptr;
+  }
   OutgoingMessagePtr reply = Reply(message);
   auto file = reply->envelope().getBody().initCheckpointFile();
   file.setNumber(number);

@@ -72,7 +72,7 @@ struct Envelope {
 
     # to a shard, of checkpoints
     cutCheckpoint @44 :CutCheckpoint;                # ok, once the cut is made: what follows is not in it
-    getCheckpoint @45 :UInt64;                       # checkpointFile, once it is written; error `notYet` before
+    getCheckpoint @45 :UInt64;                       # checkpointFile, once it is written
     checkpointFile @46 :CheckpointFile;
     restoreRows @47 :RestoreRows;                    # ok, once they are all there
   }

@@ -1,5 +1,6 @@
 // Cuts of a shard: what is written is the state at the cut, whatever is pushed while it is written.
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -146,7 +147,7 @@ class ShardCheckpointTest : public testing::Test {
     std::vector<uint64_t> processes;
     std::vector<uint32_t> servers;
     for (uint32_t i = 0; i < shards; ++i) {
-      endpoints.push_back("tcp://s" + std::to_string(i));
+      endpoints.push_back(fmt::format("tcp://s{}", i));
       processes.push_back(100 + i);
       servers.push_back(i);
     }
@@ -165,6 +166,13 @@ class ShardCheckpointTest : public testing::Test {
     void RunUntil(const Condition& condition) {
       Sink sink;
       while (!condition(sink)) shard.OnTimer(shard.next_timer(), sink);
+    }
+    OutgoingMessagePtr AskForFile(uint64_t number) {
+      const auto get = MakeRequest(1, [&](wire::Envelope::Body::Builder body) { body.setGetCheckpoint(number); });
+      Sink sink;
+      shard.OnMessage(*Deliver("scheduler", *get), absl::UnixEpoch(), sink);
+      while (sink.sent.empty()) shard.OnTimer(shard.next_timer(), sink);
+      return sink.sent.front();
     }
     CheckpointThread io;
     Shard shard;
@@ -209,17 +217,11 @@ TEST_F(ShardCheckpointTest, RestoresIntoAnotherNumberOfShards) {
     EXPECT_EQ(AskOutcome(member.shard, MakeCut(4, 0)), "ok");  // a late copy
     EXPECT_EQ(AskOutcome(member.shard, MakeCut(3, 0)), "error conflict");
     EXPECT_EQ(PushTo(member.shard, two, 2, ids, index), "pushed");  // is not in it
-    const auto get = [] { return MakeRequest(1, [](wire::Envelope::Body::Builder body) { body.setGetCheckpoint(4); }); };
-    std::string name;
-    member.RunUntil([&](Sink&) {
-      const Message reply = Ask(member.shard, get());
-      if (Outcome(reply) == "error notYet") return false;
-      EXPECT_EQ(Outcome(reply), "checkpointFile");
-      EXPECT_TRUE(reply.envelope().getBody().getCheckpointFile().getFull());
-      name = reply.envelope().getBody().getCheckpointFile().getName().cStr();
-      return true;
-    });
-    paths.push_back("c/" + name);
+    const OutgoingMessagePtr reply = member.AskForFile(4);
+    ASSERT_TRUE(reply->envelope().getBody().isCheckpointFile());
+    auto file = reply->envelope().getBody().getCheckpointFile();
+    EXPECT_TRUE(file.getFull());
+    paths.push_back(fmt::format("c/{}", file.getName().cStr()));
   }
 
   const View three = MakeView(3);
@@ -261,12 +263,9 @@ TEST_F(ShardCheckpointTest, FullDiskIsSaidAndServingGoesOn) {
   EXPECT_EQ(PushTo(member.shard, one, 1, {1, 2, 3}, 0), "pushed");
   files.fails_from = 3;
   EXPECT_EQ(AskOutcome(member.shard, MakeCut(1, 0)), "ok");
-  std::string outcome;
-  member.RunUntil([&](Sink&) {
-    outcome = AskOutcome(member.shard, MakeRequest(1, [](wire::Envelope::Body::Builder body) { body.setGetCheckpoint(1); }));
-    return outcome != "error notYet";
-  });
-  EXPECT_EQ(outcome, "error storage");
+  const OutgoingMessagePtr reply = member.AskForFile(1);
+  ASSERT_TRUE(reply->envelope().getBody().isError());
+  EXPECT_EQ(reply->envelope().getBody().getError().getCode(), wire::Error::Code::STORAGE);
   EXPECT_EQ(PushTo(member.shard, one, 2, {1, 2, 3}, 0), "pushed");
   EXPECT_EQ(member.shard.checkpoint_bytes(), 0U);
 }
