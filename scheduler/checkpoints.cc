@@ -27,10 +27,17 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
   if (stage_ == Stage::kPausing) {
     // Trials that came meanwhile pause as well.
     bool quiet = true;
+    bool any = false;
     for (TrialRun* run : runs) {
       if (!run->may_be_saved()) continue;
+      any = true;
       run->Pause();
       quiet &= run->quiet();
+    }
+    if (!any) {  // all have ended meanwhile
+      stage_ = Stage::kIdle;
+      deadline_ = absl::InfiniteFuture();
+      return;
     }
     if (quiet) return Cut(runs, now, outbox);
     if (now >= deadline_) GiveUp(runs, "workers did not come to a pause in time", now);
@@ -51,6 +58,7 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
     AskForFiles(now, outbox);
   } else {
     manifest_.files = context_.shards.FilesOf(broadcast_);
+    if (manifest_.files.size() != shards_.size()) return GiveUp(runs, "not all shards have said what they wrote", now);
     context_.shards.Forget(std::exchange(broadcast_, 0));
     Commit(unfinished, now);
   }
@@ -124,6 +132,10 @@ void Checkpoints::Commit(const std::set<std::string>& unfinished, absl::Time now
   context_.counters.checkpoint_bytes = manifest_.bytes();
   stage_ = Stage::kIdle;
   due_ = now + context_.options.checkpoint_every;
+}
+
+void Checkpoints::StartOver(absl::Time now) {
+  if (stage_ != Stage::kIdle) GiveUp({}, "a server was lost, and its rows with it", now);
 }
 
 void Checkpoints::GiveUp(const std::vector<TrialRun*>& runs, const std::string& reason, absl::Time now) {

@@ -29,6 +29,8 @@ class Checkpoints {
   void Request() { requested_ = true; }
   // `runs` are those that run now; `unfinished` names all trials without a result.
   void Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, absl::Time now, Outbox& outbox);
+  // The runs end, and what shards were asked is forgotten.
+  void StartOver(absl::Time now);
   absl::Time next_timer() const;
 
   std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec) const {

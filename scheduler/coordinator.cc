@@ -384,7 +384,9 @@ void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& 
 
 void Coordinator::Impl::OnServerLost(const std::string& name, absl::Time now, Outbox& outbox) {
   ++context_.counters.servers_lost;
-  if (!view_changes_.LoseServer(name, now, outbox)) StartOver(name);
+  if (view_changes_.LoseServer(name, now, outbox)) return;
+  checkpoints_.StartOver(now);
+  StartOver(name);
 }
 
 ShardKnowledge Coordinator::Impl::Knowledge() const {

@@ -14,7 +14,8 @@
 // training where more epochs are to come -> test, read once -> keeping, if its model may be the best -> tables dropped,
 // sessions closed -> finished. A trial that successive halving stops (scheduler/asha.h) goes from validation straight to its
 // end. A worker that dies leaves its chunks to be leased again, from its last reported position, once all shards have closed
-// its session. A server that dies takes rows with it: running trials start anew in new sessions and tables when it is back.
+// its session. A server that dies takes rows with it: running trials go back to their last checkpoint, or start anew, in new
+// sessions and tables when it is back.
 
 #include <cstdint>
 #include <map>

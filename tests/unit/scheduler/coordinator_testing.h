@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/table.h"
+#include "scheduler/checkpoint_store.h"
 #include "scheduler/coordinator.h"
 #include "tests/simulation/sim_models.h"
 
@@ -48,6 +49,33 @@ class MemoryStore : public StateStore {
   bool broken = false;
 };
 
+class MemoryCheckpoints : public CheckpointStore {
+ public:
+  absl::StatusOr<Attempt> Begin() override { return Attempt{.number = ++attempts, .folder = "c"}; }
+  absl::Status Commit(const CheckpointManifest& manifest, const std::set<std::string>&) override {
+    made.push_back(manifest);
+    return absl::OkStatus();
+  }
+  std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) override {
+    for (auto manifest = made.rbegin(); manifest != made.rend(); ++manifest) {
+      if (refused.contains(manifest->number) || manifest->cluster_id != cluster_id) continue;
+      for (const CheckpointManifest::Trial& saved : manifest->trials) {
+        if (saved.name != trial || saved.spec != spec) continue;
+        TrialCheckpoint point{.number = manifest->number, .cluster_id = cluster_id, .files = {}, .state = saved.state};
+        for (const RowFileSummary& file : manifest->files) point.files.push_back({file.name, manifest->number});
+        return point;
+      }
+    }
+    return std::nullopt;
+  }
+  void Refuse(uint64_t number, const std::string& reason) override { refused[number] = reason; }
+  void GaveUp(const std::string&) override {}
+
+  uint64_t attempts = 0;
+  std::vector<CheckpointManifest> made;
+  std::map<uint64_t, std::string> refused;
+};
+
 // What shards were told: enough of one to see what a trial leaves behind.
 struct FakeShard {
   uint64_t view = 0;
@@ -55,11 +83,16 @@ struct FakeShard {
   std::set<TableNumber> tables;
   std::map<TableNumber, std::map<Id, std::vector<float>>> rows;  // in steps of two when scanned
   int scans = 0;
-  bool loses_closing = false;  // every closeSession to it is lost on the way
-  bool loses_scans = false;    // likewise
+  bool loses_closing = false;                   // every closeSession to it is lost on the way
+  bool loses_scans = false;                     // likewise
+  bool loses_files = false;                     // likewise of getCheckpoint
+  std::vector<TableNumber> cut;                 // tables of the last one
+  std::map<TableNumber, TableNumber> restored;  // from the files' to its own
+  std::set<uint64_t> damaged;                   // checkpoints whose files it cannot read
 
   bool Loses(wire::Envelope::Body::Reader body) const {
-    return (loses_closing && body.isCloseSession()) || (loses_scans && body.isScanTable());
+    return (loses_closing && body.isCloseSession()) || (loses_scans && body.isScanTable()) ||
+           (loses_files && body.isGetCheckpoint());
   }
 };
 
@@ -92,7 +125,7 @@ class Harness : public Outbox {
   // A new scheduler process over the same state.
   void Restart() {
     outgoing_.clear();
-    coordinator_ = std::make_unique<Coordinator>(Identity{"scheduler", ++incarnation_}, options_, store, &models);
+    coordinator_ = std::make_unique<Coordinator>(Identity{"scheduler", ++incarnation_}, options_, store, &models, &checkpoints);
   }
   absl::Status Start(const std::vector<TrialConfig>& trials) { return coordinator_->Start(trials); }
 
@@ -172,6 +205,7 @@ class Harness : public Outbox {
 
   MemoryStore store;
   simulation::SimModels models;
+  MemoryCheckpoints checkpoints;
   std::map<std::string, FakeShard> shards;
   absl::Time now = absl::FromUnixSeconds(1000);
 
@@ -192,6 +226,7 @@ class Harness : public Outbox {
     const Message asked = *Deliver("scheduler", request);
     const auto body = asked.envelope().getBody();
     OutgoingMessagePtr reply = NewReply({endpoint, 1}, shard.view, asked);
+    bool refused = false;
     switch (body.which()) {
       case wire::Envelope::Body::INSTALL_VIEW:
         shard.view = body.getInstallView().getNumber();
@@ -211,6 +246,25 @@ class Harness : public Outbox {
       case wire::Envelope::Body::SCAN_TABLE:
         AnswerScan(shard, body.getScanTable(), reply->envelope().getBody().initScannedRows());
         break;
+      case wire::Envelope::Body::CUT_CHECKPOINT:
+        shard.cut.clear();
+        for (const TableNumber table : body.getCutCheckpoint().getTables()) shard.cut.push_back(table);
+        break;
+      case wire::Envelope::Body::GET_CHECKPOINT: {
+        auto file = reply->envelope().getBody().initCheckpointFile();
+        file.setNumber(body.getGetCheckpoint());
+        file.setName(endpoint.c_str());
+        file.setFull(true);
+        break;
+      }
+      case wire::Envelope::Body::RESTORE_ROWS:
+        if (shard.damaged.contains(body.getRestoreRows().getFiles()[0].getCheckpoint())) {
+          reply = NewError({endpoint, 1}, shard.view, asked, wire::Error::Code::DAMAGED, "restoreRows.files", "flipped");
+          refused = true;
+          break;
+        }
+        for (const auto table : body.getRestoreRows().getTables()) shard.restored[table.getFrom()] = table.getTo();
+        break;
       case wire::Envelope::Body::LOAD_ROWS:
         Load(shard, body.getLoadRows());
         break;
@@ -223,7 +277,8 @@ class Harness : public Outbox {
       default:
         ADD_FAILURE() << "a shard was asked for " << BodyName(body.which());
     }
-    if (!body.isDescribeTables() && !body.isScanTable()) reply->envelope().getBody().setOk();
+    const bool filled = body.isDescribeTables() || body.isScanTable() || body.isGetCheckpoint();
+    if (!filled && !refused) reply->envelope().getBody().setOk();
     coordinator_->OnMessage(*Deliver(endpoint, *reply), now, *this);
   }
 

@@ -108,5 +108,43 @@ TEST(TrainingChunksTest, OnlyEpochsWithinTheLimitAreLeased) {
   EXPECT_EQ(chunks.Take(1, 0)->number, 2U);
 }
 
+TEST(TrainingChunksTest, PauseEvensOutLanesAndIsQuietAtTheEnd) {
+  TrainingChunks chunks({.examples = 100, .chunk_size = 10, .epochs = 1, .fixed_lanes = true, .ranks = 2});
+  chunks.Take(1, 0);
+  chunks.Take(1, 0);  // chunks 0 and 2; rank 1 has had none
+  chunks.Pause();
+  EXPECT_FALSE(chunks.Available(0));
+  EXPECT_EQ(chunks.Take(2, 1)->number, 1U);
+  EXPECT_EQ(chunks.Take(2, 1)->number, 3U);
+  EXPECT_FALSE(chunks.Take(2, 1).has_value());
+  for (const uint64_t number : {0U, 2U}) chunks.Report(1, number, number * 10 + 10);
+  EXPECT_FALSE(chunks.quiet());
+  for (const uint64_t number : {1U, 3U}) chunks.Report(2, number, number * 10 + 10);
+  EXPECT_TRUE(chunks.quiet());
+  chunks.Resume();
+  EXPECT_EQ(chunks.Take(1, 0)->number, 4U);
+}
+
+TEST(TrainingChunksTest, GoesOnFromItsProgress) {
+  TrainingChunks chunks(Small());
+  chunks.Take(1, 0);
+  chunks.Take(1, 0);
+  chunks.Take(2, 0);
+  chunks.Report(1, 0, 20);
+  chunks.Report(1, 1, 33);
+  chunks.Report(2, 2, 50);
+  chunks.Release(1);
+  TrainingChunks again(Small());
+  ASSERT_TRUE(again.GoOnFrom(chunks.progress()).ok());
+  EXPECT_EQ(again.trained_examples(), 43U);
+  const auto lease = again.Take(3, 0);
+  EXPECT_EQ(lease->number, 1U);
+  EXPECT_EQ(lease->next, 33U);
+  EXPECT_EQ(again.Take(3, 0)->number, 3U);
+  TrainingChunks::Shape other = Small();
+  other.chunk_size = 10;
+  EXPECT_FALSE(TrainingChunks(other).GoOnFrom(chunks.progress()).ok());
+}
+
 }  // namespace
 }  // namespace marquee
