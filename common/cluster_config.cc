@@ -83,7 +83,8 @@ void ReadWorkerEntry(ConfigSection section, WorkerPlace* place) {
   section.Finish();
 }
 
-// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number.
+// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number. They take their
+// metrics ports one after the other from the one given.
 template <typename Place, typename ReadEntry, typename ReadShared>
 void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view prefix, ReadEntry read_entry,
                 ReadShared read_shared, std::vector<Place>* places) {
@@ -99,10 +100,15 @@ void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view p
   section.Read("count", &count, 1U, kMaxMembers);
   Place place;
   read_shared(section, &place);
+  ReadPort(section, "metrics_port", &place.metrics_port);
+  if (place.metrics_port != 0 && place.metrics_port + count - 1 > kMaxPort) {
+    section.Refuse("metrics_port", fmt::format("must leave room for {} processes, one port each, up to {}", count, kMaxPort));
+  }
   section.Finish();
   for (uint32_t i = 0; i < count && cluster.ok(); ++i) {
     place.name = fmt::format("{}{}", prefix, i);
     places->push_back(place);
+    if (place.metrics_port != 0) ++place.metrics_port;
   }
 }
 

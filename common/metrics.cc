@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "common/memory_limit.h"
 #include "common/process_metrics.h"
 #include "common/version.h"
 
@@ -157,6 +158,7 @@ Metrics::Metrics(Program program) : state_(std::make_unique<State>()) {
     if ((info->programs & program) != 0 && !ProcessMetrics::Has(*info)) state_->Add(*info);
   }
   Get(metric::kBuildInfo, {std::string(ProgramName(program)), std::string(Version())}).Set(1);
+  Get(metric::kMemoryLimit).Set(static_cast<double>(MemoryLimitBytes()));
 }
 
 Metrics::~Metrics() = default;

@@ -18,6 +18,7 @@ namespace {
 constexpr int kMaxWidth = static_cast<int>(kMaxDim);
 constexpr size_t kMaxLayers = 32;
 constexpr int kMaxEpochs = 100000;
+constexpr double kMaxTableMib = 1 << 30;
 constexpr int kMaxBatch = 1 << 20;
 constexpr int kMaxEnsemble = 64;
 constexpr int kMaxStaleness = 1 << 20;
@@ -516,9 +517,10 @@ std::string KindYaml(const ModelConfig& model) {
 
 std::string ToYaml(const ModelConfig& model) {
   return fmt::format(
-      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n{}",
+      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n{}{}",
       WordOf(ModelKinds(), model.kind), model.dim, KindYaml(model), ToYaml(model.optimizer), ToYaml(model.dense_optimizer),
       model.epochs, model.batch_size,
+      model.table_memory_mib == 0 ? "" : fmt::format("  table_memory_mib: {}\n", model.table_memory_mib),
       model.start_from.empty() ? "" : fmt::format("  start_from: {}\n", QuotedYaml(model.start_from)));
 }
 
@@ -604,6 +606,7 @@ void ReadModel(ConfigSection section, ModelConfig* model) {
   ReadKind(section, model);
   section.Read("epochs", &model->epochs, 1, kMaxEpochs);
   section.Read("batch_size", &model->batch_size, 1, kMaxBatch);
+  section.Read("table_memory_mib", &model->table_memory_mib, 0.0, kMaxTableMib);
   section.Read("start_from", &model->start_from);
   section.Finish();
 }

@@ -165,7 +165,8 @@ struct ModelConfig {
   OptimizerConfig dense_optimizer;  // of dense layers; the default is `optimizer`
   int epochs = 3;
   int batch_size = 8192;
-  std::string start_from;  // folder of a kept model whose rows tables of the same name begin with; empty: none
+  double table_memory_mib = 0;  // that each table may have in a shard; 0 = no bound
+  std::string start_from;       // folder of a kept model whose rows tables of the same name begin with; empty: none
 };
 
 struct ConsistencyConfig {

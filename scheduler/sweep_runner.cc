@@ -148,6 +148,9 @@ absl::Status SweepRunner::Listen() {
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
     coordinator.checkpoint_every = checkpoints->every;
+    if (checkpoints->every != absl::InfiniteDuration()) {
+      metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));
+    }
     coordinator.checkpoint_full_every = checkpoints->full_every;
     coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
   }

@@ -49,6 +49,19 @@ TEST_F(ClusterConfigTest, CountsMakeNamesOnLoopback) {
   EXPECT_EQ(config->data_file, (folder_ / "some/data.mq").string());
 }
 
+TEST_F(ClusterConfigTest, CountsTakeMetricsPortsOneAfterTheOther) {
+  const absl::StatusOr<ClusterConfig> config =
+      Load("cluster:\n  servers: {count: 2, metrics_port: 9101}\n  workers: {count: 2, metrics_port: 9103}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->servers[0].metrics_port, 9101);
+  EXPECT_EQ(config->servers[1].metrics_port, 9102);
+  EXPECT_EQ(config->workers[1].metrics_port, 9104);
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 2, metrics_port: 9101}\n  workers: {count: 2, metrics_port: 9102}\n"),
+              HasSubstr("gives port 9102"));
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 2, metrics_port: 65535}\n  workers: {count: 1}\n"),
+              HasSubstr("must leave room for 2 processes"));
+}
+
 TEST_F(ClusterConfigTest, ListsSayEveryPlace) {
   const absl::StatusOr<ClusterConfig> config = Load(R"(
 cluster:

@@ -156,6 +156,14 @@ TEST(MetricsTest, KnownLabelsStartAtZero) {
   EXPECT_THAT(text, Not(HasSubstr("marquee_steps_total")));
 }
 
+TEST(MetricsTest, RejectionsOfAllReasonsStartAtZero) {
+  const std::string text = Metrics(kServer).Text();
+  for (const auto code : capnp::Schema::from<wire::Error::Code>().getEnumerants()) {
+    const std::string name(code.getProto().getName().cStr());
+    EXPECT_THAT(text, HasSubstr(fmt::format("marquee_rejected_total{{reason=\"{}\"}} 0", name)));
+  }
+}
+
 TEST(MetricsTest, HandlesAreThoseServed) {
   Metrics metrics(kServer);
   metrics.Get(metric::kRows, {"pull"}).Increment(5);
