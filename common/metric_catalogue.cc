@@ -134,7 +134,8 @@ std::string MetricsPage() {
       "# Metrics\n"
       "\n"
       "Every process serves its metrics for Prometheus at `http://HOST:PORT/metrics`; the ports are in the cluster file\n"
-      "(`metrics_port`), and `marquee targets` finds free ones (docs/monitoring.md). This page is made by `marquee metrics > docs/metrics.md`.\n"
+      "(`metrics_port`), and `marquee targets` finds free ones (docs/monitoring.md). This page is made by `marquee metrics > "
+      "docs/metrics.md`.\n"
       "\n"
       "| name | type | unit | served by | labels | meaning |\n"
       "|---|---|---|---|---|---|\n";

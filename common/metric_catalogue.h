@@ -66,8 +66,10 @@ inline constexpr MetricLabel kPullOrPush = {"operation", "pull|push", ""};
 inline constexpr MetricLabel kDirection = {"direction", "in|out", ""};
 inline constexpr MetricLabel kReason = {
     "reason",
-    "internal|malformed|wrongVersion|tooLarge|wrongType|unknownTable|wrongDimension|notFinite|staleView|viewAhead|unknownSession|"
-    "outsideWindow|memoryFull|conflict|notYet|dataMismatch|unknownIncarnation|cancelled|forbidden|storage|damaged|"  // the wire's
+    "internal|malformed|wrongVersion|tooLarge|wrongType|unknownTable|wrongDimension|notFinite|staleView|viewAhead|"
+    "unknownSession|"
+    "outsideWindow|memoryFull|conflict|notYet|dataMismatch|unknownIncarnation|cancelled|forbidden|storage|damaged|"  // the
+                                                                                                                     // wire's
     "unauthorized|plaintext|handshake",
     ""};
 inline constexpr MetricLabel kShard = {"shard", "", "index of the shard in its server, from 0"};
@@ -99,8 +101,9 @@ inline constexpr HistogramInfo kRequestDuration{"marquee_request_duration_second
                                                 "Time from taking a request to having handed over its answer.",
                                                 Buckets::kMessageSeconds,
                                                 kOperation};
-inline constexpr GaugeInfo kMemoryLimit{"marquee_memory_limit_bytes", "bytes", kEveryProgram,
-                                        "Memory that the process may use: the machine's, or its control group's if that is less."};
+inline constexpr GaugeInfo kMemoryLimit{
+    "marquee_memory_limit_bytes", "bytes", kEveryProgram,
+    "Memory that the process may use: the machine's, or its control group's if that is less."};
 inline constexpr GaugeInfo kView{"marquee_view_number", "", kEveryProgram, "Number of the newest view known; 0: none yet."};
 
 // Server.
@@ -157,8 +160,9 @@ inline constexpr HistogramInfo kStepSeconds{
     "Time of a training step by phase: waiting for rows, for other workers, computing, waiting for room to push.",
     Buckets::kStepSeconds,
     {"phase", "pull|wait|compute|push", ""}};
-inline constexpr CounterInfo kNotFinite{"marquee_not_finite_total", "steps", kWorker,
-                                        "Steps and evaluations given up for a NaN or an infinity in loss, gradients or scores. Each fails its trial."};
+inline constexpr CounterInfo kNotFinite{
+    "marquee_not_finite_total", "steps", kWorker,
+    "Steps and evaluations given up for a NaN or an infinity in loss, gradients or scores. Each fails its trial."};
 inline constexpr GaugeInfo kWorkerClock{"marquee_worker_clock", "steps", kWorker,
                                         "Steps of the session that are finished and acknowledged.", kTrial};
 inline constexpr HistogramInfo kStaleness{"marquee_staleness_steps", "steps", kWorker,
@@ -219,13 +223,12 @@ inline constexpr GaugeInfo kFastestClock{"marquee_fastest_clock", "steps", kSche
                                          "Clock of the fastest worker of a running trial.", kTrial};
 inline constexpr GaugeInfo kTrialLoss{"marquee_trial_loss", "", kScheduler,
                                       "Mean loss per example of a running trial's epoch so far.", kTrial};
-inline constexpr GaugeInfo kTrialValidation{
-    "marquee_trial_validation",
-    "",
-    kScheduler,
-    "A running trial's newest validation, by the metric by which trials are compared.",
-    kTrial,
-    {"metric", "", "its name in a result, for example rmse"}};
+inline constexpr GaugeInfo kTrialValidation{"marquee_trial_validation",
+                                            "",
+                                            kScheduler,
+                                            "A running trial's newest validation, by the metric by which trials are compared.",
+                                            kTrial,
+                                            {"metric", "", "its name in a result, for example rmse"}};
 inline constexpr GaugeInfo kTrialEpoch{"marquee_trial_epoch", "epochs", kScheduler,
                                        "Epochs of a running trial that are trained, with the part of the present one.", kTrial};
 inline constexpr GaugeInfo kTrialRate{"marquee_trial_examples_per_second", "examples per second", kScheduler,

@@ -38,7 +38,7 @@ absl::StatusOr<nlohmann::json> EndpointsOf(const std::string& run) {
 
 std::string Address(const Process& process) {
   const bool version_6 = process.host.find(':') != std::string::npos;
-  return fmt::format(version_6 ? "[{}]:{}" : "{}:{}", process.host, process.metrics_port);
+  return fmt::format("{}:{}", version_6 ? fmt::format("[{}]", process.host) : process.host, process.metrics_port);
 }
 
 // Empty if it is not known.
@@ -64,15 +64,11 @@ absl::StatusOr<std::string> PrometheusTargets(const ClusterConfig& config, const
   for (const Process& process : ProcessesOf(config)) {
     const std::string address = MetricsAddress(process, *endpoints);
     if (address.empty()) {
-      return absl::InvalidArgumentError(
-          fmt::format("{}: '{}' has no metrics_port; {}", file, process.name, WhatToDo(run)));
+      return absl::InvalidArgumentError(fmt::format("{}: '{}' has no metrics_port; {}", file, process.name, WhatToDo(run)));
     }
-    targets.push_back({{"targets", {address}},
-                       {"labels",
-                        {{"cluster", config.name},
-                         {"role", process.role},
-                         {"name", process.name},
-                         {"host", process.host}}}});
+    targets.push_back(
+        {{"targets", {address}},
+         {"labels", {{"cluster", config.name}, {"role", process.role}, {"name", process.name}, {"host", process.host}}}});
   }
   return targets.dump(2) + "\n";
 }

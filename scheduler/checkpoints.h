@@ -56,7 +56,7 @@ class Checkpoints {
   CheckpointStore* store_;
   Stage stage_ = Stage::kIdle;
   bool requested_ = false;
-  absl::Time due_ = absl::InfinitePast();  // the next one; InfinitePast: since the first run
+  absl::Time due_ = absl::InfinitePast();            // the next one; InfinitePast: since the first run
   absl::Time unsaved_since_ = absl::InfinitePast();  // what was trained since; InfinitePast: nothing
   absl::Time began_;
   absl::Time deadline_ = absl::InfiniteFuture();

@@ -46,7 +46,7 @@ cluster:
 
 # One trial that goes on, one that diverges at once, and one whose tables fill most of what they may have.
 STEADY = RANKING.replace("ranking:", "steady:", 1)
-DIVERGES = RANKING.replace("ranking:", "diverges:", 1).replace("learning_rate: 0.1", "learning_rate: 1.0e+30").replace("adagrad", "sgd")
+DIVERGES = RANKING.replace("ranking:", "diverges:", 1).replace("learning_rate: 0.1", "learning_rate: 1000").replace("adagrad", "sgd")
 BOUNDED = RANKING.replace("ranking:", "bounded:", 1) + "    table_memory_mib: BUDGET\n"
 SWEEP = "sweep: {{method: grid, models: [{names}], workers_per_trial: 1, consistency: {{mode: async}}, chunk_batches: 2, validate_every: 1}}\n"
 

@@ -1,6 +1,8 @@
 #include "common/metrics.h"
 
 #include <arpa/inet.h>
+#include <capnp/schema.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "common/transport_metrics.h"
+#include "schemas/wire.capnp.h"
 #include "tests/unit/common/transport_testing.h"
 
 namespace marquee {

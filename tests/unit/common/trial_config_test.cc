@@ -16,6 +16,7 @@ consistency: {mode: bounded, staleness: 4}
 repeats: retrieval
 validation: {every: 2, patience: 3, min_delta: 0.001}
 model:
+  table_memory_mib: 1.5
   start_from: /kept/models/retrieval-0
   kind: two_tower
   dim: 64
@@ -112,6 +113,7 @@ TEST(TrialConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->consistency.staleness, 4);
   EXPECT_EQ(config->repeats, "retrieval");
   EXPECT_EQ(config->validation, (ValidationConfig{.every = 2, .patience = 3, .min_delta = 0.001}));
+  EXPECT_EQ(config->model.table_memory_mib, 1.5);
   EXPECT_EQ(config->model.start_from, "/kept/models/retrieval-0");
   const ModelConfig& model = config->model;
   EXPECT_THAT(model.query.layers, ElementsAre(48, 16));
