@@ -154,7 +154,7 @@ class MetricsTest(unittest.TestCase):
         listed = subprocess.run([BIN / "marquee", "metrics"], check=True, capture_output=True, text=True).stdout
         names = {line.split("`")[1] for line in listed.splitlines() if line.startswith("| `marquee_")}
         self.assertGreater(len(names), 20)
-        sweep = models(200, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+        sweep = models(200, TWO_TOWER) + "    table_memory_mib: 100\n" + "sweep: {method: grid, models: [two_tower], validate_every: 1}\n"
         with Cluster(sweep) as cluster:
             cluster.start()
             wait_for(lambda: training(cluster), "training")
