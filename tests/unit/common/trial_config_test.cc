@@ -16,7 +16,6 @@ consistency: {mode: bounded, staleness: 4}
 repeats: retrieval
 validation: {every: 2, patience: 3, min_delta: 0.001}
 model:
-  table_memory_mib: 1.5
   start_from: /kept/models/retrieval-0
   kind: two_tower
   dim: 64
@@ -27,6 +26,7 @@ model:
   dense_optimizer: {kind: adam, learning_rate: 0.001, schedule: cosine, warmup_epochs: 0.5}
   epochs: 5
   batch_size: 1024
+  table_memory_mib: 1.5
 )";
 
 constexpr char kRanking[] = R"(name: ranking
