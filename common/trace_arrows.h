@@ -21,9 +21,10 @@ inline std::string AnswerArrow(uint64_t incarnation, uint64_t request_id) {
   return fmt::format("a{:x}.{}", incarnation, request_id);
 }
 
-// From a primary to its copy. `incarnation` is the primary's.
-inline std::string ForwardArrow(uint64_t incarnation, wire::Forward::Reader forward) {
-  return fmt::format("f{:x}.{}.{}.{}", incarnation, forward.getShard(), forward.getStream(), forward.getNumber());
+// From a primary to its copy. `envelope` is that of a forward; each time that it is sent has its own number.
+inline std::string ForwardArrow(wire::Envelope::Reader envelope) {
+  return fmt::format("f{:x}.{}.{}", envelope.getIncarnation(), envelope.getBody().getForward().getShard(),
+                     envelope.getRequestId());
 }
 
 }  // namespace marquee

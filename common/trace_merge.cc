@@ -75,7 +75,8 @@ class Merger {
 
   std::vector<Part> parts_;
   std::unordered_map<std::string, std::pair<std::optional<End>, std::optional<End>>> arrows_;
-  std::map<std::pair<size_t, std::string>, std::vector<double>> durations_;  // microseconds, of spans
+  std::map<std::pair<size_t, std::string>, std::vector<double>> durations_;  // microseconds, by part and name
+  std::map<std::pair<size_t, std::string>, double> began_;                   // overlapping things, by part, name and id
   double first_ = kNever, last_ = -kNever;
 };
 
@@ -148,7 +149,17 @@ void Merger::Count(size_t part, const Json& event) {
   const double duration = event.value("dur", 0.0);
   first_ = std::min(first_, begin);
   last_ = std::max(last_, begin + duration);
-  if (event["ph"] == "X") durations_[{part, event["name"]}].push_back(duration);
+  const std::string phase = event["ph"];
+  if (phase == "X") durations_[{part, event["name"]}].push_back(duration);
+  if (phase != "b" && phase != "e") return;
+  const std::string name = event["name"];
+  const auto key = std::pair(part, name + event["id2"]["local"].get<std::string>());
+  if (phase == "b") {
+    began_[key] = begin;
+  } else if (const auto began = began_.find(key); began != began_.end()) {
+    durations_[{part, name}].push_back(begin - began->second);
+    began_.erase(began);
+  }
 }
 
 absl::Status Merger::Write(const std::string& out) {

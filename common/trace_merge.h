@@ -14,7 +14,7 @@
 
 namespace marquee {
 
-// Of all spans of one name of one process.
+// Of all spans, or of all overlapping things, of one name of one process.
 struct TraceTotal {
   std::string process;
   std::string name;

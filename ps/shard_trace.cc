@@ -48,7 +48,7 @@ void ShardTrace::Begin(const Message& message, absl::Time begin) {
   } else if (body.isForward()) {
     handling.name = NameOfEntry(body.getForward());
     if (body.getForward().isPush()) handling.rows = RowsIn(body.getForward().getPush().getPush().getSections());
-    handling.arrow = ForwardArrow(handling.incarnation, body.getForward());
+    handling.arrow = ForwardArrow(envelope);
   }
   if (body.isPull() || body.isPush()) handling.arrow = RequestArrow(handling.incarnation, envelope.getRequestId());
   handling_ = std::move(handling);
@@ -90,7 +90,7 @@ void ShardTrace::Send(const Peer& to, OutgoingMessagePtr message) {
   if (body.isRows() || body.isPushed() || body.isError()) {
     Answers({to, envelope.getRequestId()});
   } else if (body.isForward()) {
-    track_.ArrowFrom(ForwardArrow(envelope.getIncarnation(), body.getForward()), now_());
+    track_.ArrowFrom(ForwardArrow(envelope), now_());
   }
   outbox_.Send(to, std::move(message));
 }

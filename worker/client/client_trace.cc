@@ -22,9 +22,10 @@ void ClientTrace::Send(const Peer& to, OutgoingMessagePtr message) {
   const absl::Time begin = now_();
   outbox_.Send(to, std::move(message));
   track_.Span(is_pull ? "send pull" : "send push", begin, now_(), {{"request", request_id}, {"to", to}, {"bytes", bytes}});
+  if (requests_.contains(request_id)) return;  // sent again: the request began with the first time
   track_.ArrowFrom(RequestArrow(incarnation_, request_id), begin);
   if (requests_.size() >= kMaxRequests) requests_.erase(requests_.begin());
-  requests_[request_id] = Request{.name = is_pull ? "pull" : "push", .sent = begin, .bytes = bytes};
+  requests_[request_id] = Request{.name = is_pull ? "pull request" : "push request", .sent = begin, .bytes = bytes};
 }
 
 void ClientTrace::Received(const Message& message, absl::Time begin, absl::Time end) {

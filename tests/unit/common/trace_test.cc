@@ -86,7 +86,9 @@ TEST_F(TraceTest, WhatIsWrittenIsInTheTrace) {
   EXPECT_NE(apply["tid"], Only("X", "pull")["tid"]);
   EXPECT_EQ(Only("b", "replicate")["ts"], 3500);
   EXPECT_EQ(Only("e", "replicate")["ts"], 4000);
-  ASSERT_EQ(summary->totals.size(), 2U);
+  ASSERT_EQ(summary->totals.size(), 3U);
+  EXPECT_EQ(summary->totals[1].name, "replicate");
+  EXPECT_DOUBLE_EQ(summary->totals[1].seconds, 0.0005);
   EXPECT_EQ(summary->totals[0].name, "apply");
   EXPECT_DOUBLE_EQ(summary->totals[0].seconds, 0.0025);
   EXPECT_DOUBLE_EQ(summary->seconds, 0.004001);
