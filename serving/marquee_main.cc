@@ -5,6 +5,7 @@
 //     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
 //     marquee metrics                           docs/metrics.md
 //     marquee targets --cluster FILE            where Prometheus finds a cluster's processes
+//     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
 // Exit codes: 0; 1 it could not be done.
 
@@ -23,6 +24,7 @@
 #include "common/program.h"
 #include "common/prometheus_targets.h"
 #include "common/security.h"
+#include "common/trace_merge.h"
 #include "common/version.h"
 #include "serving/exporter.h"
 #include "serving/kept_model.h"
@@ -125,6 +127,13 @@ absl::Status PrintTargets(const std::string& cluster, const std::string& run) {
   return absl::OkStatus();
 }
 
+absl::Status Trace(const std::string& folder, const std::string& out) {
+  const absl::StatusOr<TraceSummary> summary = MergeTraces(folder, out);
+  if (!summary.ok()) return summary.status();
+  fmt::print("{}", TraceText(*summary));
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("marquee: what needs no cluster", "marquee");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
@@ -170,8 +179,14 @@ int Main(int argc, char** argv) {
     command->add_option("folder", checkpoints, "The folder of checkpoints (runs/NAME/checkpoints)")->required();
   }
 
+  std::string trace_folder, trace_out;
+  CLI::App* const trace = app.add_subcommand("trace", "One trace for Perfetto of what processes wrote with --trace-folder");
+  trace->add_option("folder", trace_folder, "The folder that they wrote to (runs/NAME/trace)")->required();
+  trace->add_option("--out", trace_out, "The file to write")->required();
+
   CLI11_PARSE(app, argc, argv);
   absl::Status status;
+  if (trace->parsed()) status = Trace(trace_folder, trace_out);
   if (list->parsed()) status = PrintCheckpoints(checkpoints);
   if (verify->parsed()) status = Verify(checkpoints);
   if (recommend->parsed()) status = Recommend(model, recommend_flags);
