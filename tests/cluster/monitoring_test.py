@@ -17,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from cluster import BIN, RANKING, Cluster, models, wait_for
+from cluster import BIN, RANKING, Cluster, models, send_frame, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "monitoring"))
 import monitoring  # noqa: E402: lies beside this folder
@@ -223,7 +223,7 @@ class MonitoringTest(unittest.TestCase):
         self.fires("MarqueeTrialsFailed", "MarqueeTableNearBudget")
         self.assertIn("MarqueeNotFinite", self.prometheus.fired())
         self.fired.add("MarqueeNotFinite")
-        self.start_worker_with_other_data()
+        send_frame(self.cluster.endpoints()["s0"]["listens"][0], b"garbage!")
         self.fires("MarqueeMessagesRejected")
         self.kill_server("s0")
         self.fires("MarqueeServerLost")
@@ -284,17 +284,6 @@ class MonitoringTest(unittest.TestCase):
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
-
-    def start_worker_with_other_data(self):
-        """As somebody does who has two data files."""
-        other = self.cluster.folder / "other.mq"
-        subprocess.run([BIN / "wrangle", "--synthetic", "ml-1m", "--out", other], check=True, stdout=subprocess.DEVNULL)
-        scheduler = self.cluster.endpoints()["scheduler"]["listens"][0]
-        file = self.cluster.folder / "other.yaml"  # its metrics port is not taken
-        file.write_text(CLUSTER.format(ports=free_ports(5), checkpoints=self.cluster.folder))
-        command = [BIN / "worker", "--cluster", file, "--name", "w1", "--scheduler", scheduler, "--data", other]
-        refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        self.assertEqual(refused.returncode, 1, refused.stderr)
 
     @contextlib.contextmanager
     def disk(self, folder):
