@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_replace.h"
-#include "scheduler/launcher.h"
+#include "scheduler/process_plan.h"
 
 namespace marquee {
 namespace {

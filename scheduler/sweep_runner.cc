@@ -14,6 +14,7 @@
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
+#include "scheduler/launch_local.h"
 #include "scheduler/leaderboard.h"
 #include "scheduler/report.h"
 
@@ -177,7 +178,7 @@ absl::Status SweepRunner::StartProcesses() {
   absl::StatusOr<std::vector<ProcessPlan>> processes =
       PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
+  launcher_ = std::make_unique<Launcher>(std::make_unique<LocalEngine>(), PathOf("logs"));
   return launcher_->Start(*std::move(processes));
 }
 

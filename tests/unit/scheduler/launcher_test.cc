@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "absl/time/clock.h"
+#include "scheduler/launch_local.h"
 #include "tests/unit/scheduler/temporary_folder.h"
 
 namespace marquee {
@@ -17,8 +18,18 @@ using testing::HasSubstr;
 constexpr absl::Duration kDeadline = absl::Seconds(30);
 
 ProcessPlan Shell(const std::string& name, const std::string& script) {
-  return ProcessPlan{.name = name, .program = "/bin/sh", .arguments = {"-c", script}, .threads = 3};
+  ProcessPlan plan;
+  plan.name = name;
+  plan.program = "/bin/sh";
+  plan.arguments = {"-c", script};
+  plan.threads = 3;
+  return plan;
 }
+
+class LocalLauncher : public Launcher {
+ public:
+  explicit LocalLauncher(const TemporaryFolder& folder) : Launcher(std::make_unique<LocalEngine>(), folder.Path("logs")) {}
+};
 
 // Polls until a process has ended.
 Launcher::Exit NextExit(Launcher& launcher) {
@@ -34,7 +45,7 @@ Launcher::Exit NextExit(Launcher& launcher) {
 
 TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}).ok());
   const Launcher::Exit first = NextExit(launcher);
   EXPECT_EQ(first.name, "w0");
@@ -46,7 +57,7 @@ TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
 
 TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
@@ -54,14 +65,14 @@ TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
 
 TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}).ok());
   EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
 }
 
 TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(
       launcher.Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")})
           .ok());
@@ -74,7 +85,7 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
 
 TEST(LauncherTest, LetGoMeansNoRestart) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher.Start({Shell("w0", "true")}).ok());
   launcher.LetGo();
   EXPECT_EQ(NextExit(launcher).how, "exit code 0");
@@ -84,7 +95,7 @@ TEST(LauncherTest, LetGoMeansNoRestart) {
 
 TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   absl::Status status;
