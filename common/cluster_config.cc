@@ -150,8 +150,64 @@ std::vector<std::string> Hosts(const ClusterConfig& config) {
 void CheckOneHost(ConfigSection& cluster, const ClusterConfig& config) {
   for (const std::string& host : Hosts(config)) {
     if (IsLoopback(host) || host == config.scheduler.host) continue;
-    cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'external'", host));
+    cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'ssh' or 'external'", host));
   }
+}
+
+void CheckSchedulerIsReached(ConfigSection& cluster, const ClusterConfig& config) {
+  if (!IsLoopback(config.scheduler.host)) return;
+  for (const std::string& host : Hosts(config)) {
+    if (IsLoopback(host)) continue;
+    cluster.Fail(
+        fmt::format("scheduler.host is '{}', which processes on host '{}' cannot reach; it must be this machine's address",
+                    config.scheduler.host, host));
+  }
+}
+
+bool IsVariableName(const std::string& name) {
+  const bool characters =
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+  return characters && !name.empty() && std::isdigit(static_cast<unsigned char>(name.front())) == 0;
+}
+
+void ReadEnvironment(ConfigSection section, std::map<std::string, std::string>* environment) {
+  for (const std::string& name : section.keys()) {
+    section.Read(name, &(*environment)[name]);
+    if (!IsVariableName(name)) section.Refuse(name, "must be named by letters, digits and '_', with no digit in front");
+  }
+  section.Finish();
+}
+
+// ssh knows ~ as the home folder, and so may people; a path in this file is relative to the file.
+void ReadFileOfSsh(ConfigSection& ssh, std::string_view key, const std::string& folder, std::string* path) {
+  std::string text;
+  ssh.Read(key, &text);
+  if (text.rfind('~', 0) == 0) ssh.Refuse(key, "must be a path without '~': an absolute one, or one relative to this file");
+  ssh.ReadPath(key, folder, path);
+}
+
+void ReadSsh(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
+  if (!cluster.Has("ssh")) return;
+  if (config->launcher != Launcher::kSsh) cluster.Refuse("ssh", "is for launcher 'ssh' only");
+  ConfigSection section = cluster.Section("ssh");
+  SshConfig& ssh = config->ssh;
+  section.Read("user", &ssh.user);
+  section.Read("port", &ssh.port, uint16_t{1});
+  ReadFileOfSsh(section, "identity_file", folder, &ssh.identity_file);
+  ReadFileOfSsh(section, "config_file", folder, &ssh.config_file);
+  section.ReadList("options", &ssh.options);
+  for (const std::string& option : ssh.options) {
+    if (option.find('=') == std::string::npos) {
+      section.Refuse("options", fmt::format("must be a list of NAME=VALUE as in ssh_config; '{}' is not", option));
+    }
+  }
+  section.Read("programs", &ssh.programs);
+  if (!ssh.programs.empty() && ssh.programs.front() != '/') {
+    section.Refuse("programs", "must be an absolute path, of the folder of `ps` and `worker` on the hosts");
+  }
+  section.ReadList("prefix", &ssh.prefix);
+  ReadEnvironment(section.Section("environment"), &ssh.environment);
+  section.Finish();
 }
 
 void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
@@ -199,8 +255,8 @@ void ReadCheckpoints(ConfigSection& cluster, const std::string& folder, ClusterC
   section.Read("keep", &checkpoints.keep, 1U, 1000U);
   section.Read("full_every", &checkpoints.full_every, 1U, 1000U);
   section.ReadPath("folder", folder, &checkpoints.folder);
-  if (config->launcher == ClusterConfig::Launcher::kExternal) {
-    section.Require("folder", "with launcher 'external', a folder that all hosts share");
+  if (config->launcher != Launcher::kLocal) {
+    section.Require("folder", "unless launcher is 'local', a folder that all hosts share");
   }
   section.Finish();
 }
@@ -230,7 +286,7 @@ void ReadLimits(ConfigSection& cluster, ClusterConfig* config) {
 void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig* config) {
   cluster.Read("name", &config->name);
   cluster.Read("launcher", &config->launcher,
-               ConfigWords<Launcher>{{"local", Launcher::kLocal}, {"external", Launcher::kExternal}});
+               ConfigWords<Launcher>{{"local", Launcher::kLocal}, {"external", Launcher::kExternal}, {"ssh", Launcher::kSsh}});
   ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
   ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
   ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
@@ -246,6 +302,8 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
     cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");
   }
   if (config->launcher == Launcher::kLocal) CheckOneHost(cluster, *config);
+  if (config->launcher == Launcher::kSsh) CheckSchedulerIsReached(cluster, *config);
+  ReadSsh(cluster, folder, config);
   cluster.Finish();
 }
 

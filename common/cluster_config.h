@@ -5,7 +5,8 @@
 //
 //     cluster:
 //       name: local
-//       launcher: local                     # local: the scheduler starts all processes; external: it waits for them
+//       launcher: local                     # local, ssh: the scheduler starts all processes; external: it waits for them
+//       ssh: {user: marquee, programs: /opt/marquee/libexec/marquee}    # launcher: ssh only; see SshConfig
 //       security: none                      # none | curve; must be said when a host is not loopback
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
@@ -25,6 +26,7 @@
 //     sweep: {...}                          # likewise; scheduler/sweep.h
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -65,10 +67,23 @@ struct CheckpointConfig {
   std::string folder;        // absolute; empty: `checkpoints` in the sweep's own. All servers must reach it under this name
 };
 
+// How processes are started with launcher: ssh. What is not said is as ssh's own configuration has it.
+struct SshConfig {
+  std::string user;
+  uint16_t port = 0;                               // 0: ssh's own
+  std::string identity_file;                       // absolute
+  std::string config_file;                         // absolute; in the place of ssh's own files
+  std::vector<std::string> options;                // NAME=VALUE, for ssh -o
+  std::string programs;                            // folder of `ps` and `worker` on the hosts; empty: the one of this machine
+  std::vector<std::string> prefix;                 // words of a command that runs the program: [nice, -n, "5"]
+  std::map<std::string, std::string> environment;  // of the processes
+};
+
 struct ClusterConfig {
-  enum class Launcher { kLocal, kExternal };
+  enum class Launcher { kLocal, kExternal, kSsh };
   std::string name = "local";
   Launcher launcher = Launcher::kLocal;
+  SshConfig ssh;
   bool curve = false;
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;

@@ -30,6 +30,7 @@ struct Flags {
   std::string name;
   std::string scheduler;
   double orphan_seconds = 60;
+  bool until_input_ends = false;
 };
 
 absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
@@ -175,7 +176,10 @@ int main(int argc, char** argv) {
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--until-input-ends", flags.until_input_ends,
+               "Ends when its standard input does: for whoever starts it from another machine");
   CLI11_PARSE(app, argc, argv);
+  if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("server/" + flags.name);
   if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);
   return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();

@@ -10,7 +10,6 @@
 #include <numeric>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_replace.h"
 #include "scheduler/process_plan.h"
 
 namespace marquee {
@@ -18,9 +17,6 @@ namespace {
 
 constexpr int kMovies = 5;
 constexpr std::array<double, 3> kPercentiles = {0.1, 0.5, 0.9};
-
-// As one word for the shell.
-std::string Quoted(const std::string& text) { return fmt::format("'{}'", absl::StrReplaceAll(text, {{"'", "'\\''"}})); }
 
 std::string Titles(const nlohmann::json& movies) {
   std::vector<std::string> titles;
@@ -90,10 +86,10 @@ absl::StatusOr<Examples> AskForExamples(const std::string& trial, const std::str
                                         const std::vector<std::string>& users, const std::string& log) {
   const absl::StatusOr<std::string> program = FindProgram("marquee");
   if (!program.ok()) return program.status();
-  std::string command = fmt::format("{} recommend --model {} --data {} --unseen --json --top {}", Quoted(*program),
-                                    Quoted(model), Quoted(data_file), kMovies);
-  for (const std::string& user : users) command += fmt::format(" --user {}", Quoted(user));
-  absl::StatusOr<std::string> output = OutputOf(fmt::format("{} 2>>{}", command, Quoted(log)));
+  std::string command = fmt::format("{} recommend --model {} --data {} --unseen --json --top {}", ShellWord(*program),
+                                    ShellWord(model), ShellWord(data_file), kMovies);
+  for (const std::string& user : users) command += fmt::format(" --user {}", ShellWord(user));
+  absl::StatusOr<std::string> output = OutputOf(fmt::format("{} 2>>{}", command, ShellWord(log)));
   if (output.ok()) {
     absl::StatusOr<std::vector<ExampleUser>> examples = ParseExamples(*output);
     if (examples.ok()) return Examples{trial, *std::move(examples)};

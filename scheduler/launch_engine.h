@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/cluster_config.h"
 #include "scheduler/process_plan.h"
 
@@ -27,7 +28,7 @@ struct LaunchCommand {
 
 struct ProcessEnd {
   int exit_code = -1;  // -1: by a signal
-  bool quick = false;  // right after its start
+  absl::Duration lasted;
 };
 
 struct LaunchEnd {
@@ -48,6 +49,10 @@ class LaunchEngine {
   // Told of each end that nobody asked for.
   virtual LaunchEnd Judge(const ProcessPlan& plan, const ProcessEnd& end) = 0;
 };
+
+// The engine that a cluster file asks for; none with launcher: external. An error names a program of this machine that it needs
+// and that is not there.
+absl::StatusOr<std::unique_ptr<LaunchEngine>> MakeLaunchEngine(const ClusterConfig& config);
 
 }  // namespace marquee
 

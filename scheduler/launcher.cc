@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -29,6 +30,8 @@ constexpr absl::Duration kFirstRestart = absl::Milliseconds(500);  // doubles wi
 constexpr absl::Duration kLongestRestart = absl::Seconds(8);
 constexpr absl::Duration kQuick = absl::Seconds(10);  // a process that ends sooner than this has ended quickly
 constexpr int kMaxQuickEnds = 15;
+constexpr absl::Duration kLongestConnect = absl::Seconds(40);  // until a place that does not answer is given up
+constexpr int kMaxFirstConnects = 6;                           // to a place that never answered
 constexpr absl::Duration kStopPoll = absl::Milliseconds(20);
 
 // Everything that the child needs, made before the fork: after it, only calls that are safe in a copy of a process with
@@ -173,17 +176,19 @@ void Launcher::CutLifeline(Child& child) {
 
 absl::StatusOr<Launcher::Exit> Launcher::Ended(Child& child, int wait_status, absl::Time now) {
   Gone(child);
-  const bool quick = now - child.started < kQuick;
+  const absl::Duration lasted = now - child.started;
   const LaunchEnd end = engine_->Judge(
-      child.plan, ProcessEnd{.exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, .quick = quick});
+      child.plan, ProcessEnd{.exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, .lasted = lasted});
+  const bool unreachable = end.kind == LaunchEnd::Kind::kUnreachable;
+  const bool quick = lasted < (unreachable ? kLongestConnect : kQuick);
+  child.quick_ends = quick ? child.quick_ends + 1 : 0;
   if (!quick) child.came_up = true;
   const std::string how = HowItEnded(wait_status) + (end.explanation.empty() ? "" : fmt::format(" ({})", end.explanation));
-  const bool excused = end.kind == LaunchEnd::Kind::kUnreachable && child.came_up;
-  child.quick_ends = quick ? child.quick_ends + 1 : 0;
   if (restart_ && end.kind == LaunchEnd::Kind::kHopeless && !child.came_up) {
     return absl::AbortedError(fmt::format("{} cannot be started: {}: {}", child.plan.name, how, LastLine(LogOf(child))));
   }
-  if (restart_ && child.quick_ends >= kMaxQuickEnds && !excused) {
+  const int enough = !unreachable ? kMaxQuickEnds : child.came_up ? INT_MAX : kMaxFirstConnects;
+  if (restart_ && child.quick_ends >= enough) {
     return absl::AbortedError(fmt::format("{} ended {} times in a row right after its start, at last with {}: {}; see {}",
                                           child.plan.name, child.quick_ends, how, LastLine(LogOf(child)), LogOf(child)));
   }
@@ -205,6 +210,12 @@ absl::StatusOr<std::vector<Launcher::Exit>> Launcher::Poll(absl::Time now) {
     }
   }
   return exits;
+}
+
+void Launcher::CameUp(const std::string& name) {
+  for (Child& child : children_) {
+    if (child.plan.name == name) child.came_up = true;
+  }
 }
 
 size_t Launcher::running() const {

@@ -39,9 +39,12 @@ class Launcher {
     absl::Duration restarts_in;  // when it is started again
   };
   // Processes that ended since the last call. Starts again those whose time has come. An error if one ends right after each
-  // start, time and again, or cannot be started: the cluster will not come up. A process that ran once and whose host cannot be
-  // reached now is tried again for as long as it takes.
+  // start, time and again, or cannot be started: the cluster will not come up. A process that came up once and whose host
+  // cannot be reached now is tried again for as long as it takes.
   absl::StatusOr<std::vector<Exit>> Poll(absl::Time now);
+
+  // A process has registered with the scheduler: it can run in its place.
+  void CameUp(const std::string& name);
 
   // No more restarts: children may go by themselves.
   void LetGo() { restart_ = false; }
@@ -57,7 +60,7 @@ class Launcher {
     absl::Time started = absl::InfinitePast();
     absl::Time restart_at = absl::InfiniteFuture();
     int quick_ends = 0;    // in a row
-    bool came_up = false;  // ran for a while at least once
+    bool came_up = false;  // ran for a while, or registered, at least once
   };
 
   absl::Status Spawn(Child& child, absl::Time now);

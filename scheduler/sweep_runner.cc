@@ -14,7 +14,6 @@
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
-#include "scheduler/launch_local.h"
 #include "scheduler/leaderboard.h"
 #include "scheduler/report.h"
 
@@ -178,7 +177,9 @@ absl::Status SweepRunner::StartProcesses() {
   absl::StatusOr<std::vector<ProcessPlan>> processes =
       PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(std::make_unique<LocalEngine>(), PathOf("logs"));
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
+  if (!engine.ok()) return engine.status();
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
   return launcher_->Start(*std::move(processes));
 }
 
@@ -213,6 +214,7 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
   }
   if (now >= next_metrics_) {
@@ -251,6 +253,13 @@ void SweepRunner::DismissMembers() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+void SweepRunner::TellLauncher() {
+  if (launcher_ == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher_->CameUp(member.name);
+  }
 }
 
 absl::Status SweepRunner::WriteEndpoints() {

@@ -62,6 +62,7 @@ class SweepRunner {
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
   absl::Status PollProcesses();
+  void TellLauncher();
   void DismissMembers();
   absl::Status WriteEndpoints();
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);

@@ -30,6 +30,7 @@ struct Flags {
   std::string scheduler;
   std::string data;
   double orphan_seconds = 60;
+  bool until_input_ends = false;
 };
 
 absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
@@ -107,7 +108,10 @@ int main(int argc, char** argv) {
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--until-input-ends", flags.until_input_ends,
+               "Ends when its standard input does: for whoever starts it from another machine");
   CLI11_PARSE(app, argc, argv);
+  if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("worker/" + flags.name);
   if (const absl::Status status = marquee::RunWorker(flags); !status.ok()) return marquee::Fail("worker", status);
   return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();

@@ -109,6 +109,69 @@ TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   EXPECT_THAT(std::string(status.message()), testing::AllOf(HasSubstr("w0"), HasSubstr("w0.log")));
 }
 
+// An engine of one machine whose ends mean what the test says.
+class JudgingEngine : public LocalEngine {
+ public:
+  explicit JudgingEngine(LaunchEnd end) : end_(std::move(end)) {}
+  LaunchCommand CommandFor(const ProcessPlan& plan) override {
+    LaunchCommand command = LocalEngine::CommandFor(plan);
+    command.lifeline = true;
+    return command;
+  }
+  LaunchEnd Judge(const ProcessPlan&, const ProcessEnd&) override { return end_; }
+
+ private:
+  const LaunchEnd end_;
+};
+
+// Polls, with a clock that runs ahead, until there is an error or there were so many ends.
+absl::Status AfterEnds(Launcher& launcher, int ends) {
+  const absl::Time deadline = absl::Now() + kDeadline;
+  absl::Time now = absl::Now();
+  while (ends > 0 && absl::Now() < deadline) {
+    now += absl::Milliseconds(100);
+    const auto exits = launcher.Poll(now);
+    if (!exits.ok()) return exits.status();
+    ends -= static_cast<int>(exits->size());
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return ends > 0 ? absl::DeadlineExceededError("too few ends") : absl::OkStatus();
+}
+
+TEST(LauncherTest, HopelessPlaceIsGivenUpAtOnce) {
+  const TemporaryFolder folder;
+  Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{LaunchEnd::Kind::kHopeless, "host h has no such program"}),
+                    folder.Path("logs"));
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo not found; exit 127")}).ok());
+  EXPECT_EQ(AfterEnds(launcher, 2).message(), "s0 cannot be started: exit code 127 (host h has no such program): not found");
+}
+
+TEST(LauncherTest, PlaceThatNeverAnsweredIsGivenUpAndOneThatDidIsNot) {
+  const TemporaryFolder folder;
+  const LaunchEnd unreachable{LaunchEnd::Kind::kUnreachable, "h is away"};
+  Launcher launcher(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo who are you; exit 255")}).ok());
+  EXPECT_THAT(std::string(AfterEnds(launcher, 100).message()),
+              testing::AllOf(HasSubstr("s0 ended 6 times"), HasSubstr("h is away"), HasSubstr("who are you")));
+
+  Launcher known(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
+  ASSERT_TRUE(known.Start({Shell("s1", "exit 255")}).ok());
+  known.CameUp("s1");
+  EXPECT_TRUE(AfterEnds(known, 20).ok());
+}
+
+TEST(LauncherTest, CommandWithALifelineStopsWhenItIsCut) {
+  const TemporaryFolder folder;
+  Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{}), folder.Path("logs"));
+  ASSERT_TRUE(launcher.Start({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}).ok());
+  const absl::Time deadline = absl::Now() + kDeadline;
+  while (folder.Read("logs/s0.log") != "started\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  EXPECT_EQ(launcher.running(), 2U);
+  launcher.Stop(kDeadline);
+  EXPECT_LT(absl::Now(), deadline) << "nobody had to be killed";
+  EXPECT_EQ(folder.Read("logs/s0.log"), "started\nstopped\n");
+}
+
 TEST(LauncherTest, MissingProgramIsNamed) {
   EXPECT_THAT(std::string(FindProgram("no-such-program").status().message()), HasSubstr("no-such-program"));
 }
