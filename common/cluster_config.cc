@@ -186,6 +186,24 @@ void ReadFileOfSsh(ConfigSection& ssh, std::string_view key, const std::string& 
   ssh.ReadPath(key, folder, path);
 }
 
+void CheckNoHosts(ConfigSection& cluster, const ClusterConfig& config) {
+  for (const std::string& host : Hosts(config)) {
+    if (host == SchedulerPlace().host) continue;
+    cluster.Fail(fmt::format("launcher 'slurm' takes hosts from the job's nodes; host '{}' must not stand here", host));
+  }
+}
+
+void ReadSlurm(ConfigSection& cluster, ClusterConfig* config) {
+  if (!cluster.Has("slurm")) return;
+  if (config->launcher != Launcher::kSlurm) cluster.Refuse("slurm", "is for launcher 'slurm' only");
+  ConfigSection section = cluster.Section("slurm");
+  section.ReadList("options", &config->slurm.options);
+  section.ReadList("server_options", &config->slurm.server_options);
+  section.ReadList("worker_options", &config->slurm.worker_options);
+  ReadEnvironment(section.Section("environment"), &config->slurm.environment);
+  section.Finish();
+}
+
 void ReadSsh(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
   if (!cluster.Has("ssh")) return;
   if (config->launcher != Launcher::kSsh) cluster.Refuse("ssh", "is for launcher 'ssh' only");
@@ -215,6 +233,10 @@ void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConf
   cluster.ReadPath("keys", folder, &config->keys);
   if (config->curve) cluster.Require("keys", "with security 'curve', the folder that `marquee keygen` wrote");
   if (!config->curve && cluster.Has("keys")) cluster.Refuse("keys", "is for security 'curve' only");
+  config->security_said = cluster.Has("security");
+  if (config->launcher == Launcher::kSlurm) {
+    cluster.Require("security", "'curve' or 'none', with launcher 'slurm': processes listen on their nodes' addresses");
+  }
   const std::vector<std::string> hosts = Hosts(*config);
   const auto remote = std::find_if_not(hosts.begin(), hosts.end(), IsLoopback);
   if (remote != hosts.end()) {
@@ -255,8 +277,8 @@ void ReadCheckpoints(ConfigSection& cluster, const std::string& folder, ClusterC
   section.Read("keep", &checkpoints.keep, 1U, 1000U);
   section.Read("full_every", &checkpoints.full_every, 1U, 1000U);
   section.ReadPath("folder", folder, &checkpoints.folder);
-  if (config->launcher != Launcher::kLocal) {
-    section.Require("folder", "unless launcher is 'local', a folder that all hosts share");
+  if (config->launcher == Launcher::kExternal || config->launcher == Launcher::kSsh) {
+    section.Require("folder", "with launchers 'external' and 'ssh', a folder that all hosts share");
   }
   section.Finish();
 }
@@ -286,7 +308,10 @@ void ReadLimits(ConfigSection& cluster, ClusterConfig* config) {
 void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig* config) {
   cluster.Read("name", &config->name);
   cluster.Read("launcher", &config->launcher,
-               ConfigWords<Launcher>{{"local", Launcher::kLocal}, {"external", Launcher::kExternal}, {"ssh", Launcher::kSsh}});
+               ConfigWords<Launcher>{{"local", Launcher::kLocal},
+                                     {"external", Launcher::kExternal},
+                                     {"ssh", Launcher::kSsh},
+                                     {"slurm", Launcher::kSlurm}});
   ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
   ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
   ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
@@ -303,7 +328,9 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
   }
   if (config->launcher == Launcher::kLocal) CheckOneHost(cluster, *config);
   if (config->launcher == Launcher::kSsh) CheckSchedulerIsReached(cluster, *config);
+  if (config->launcher == Launcher::kSlurm) CheckNoHosts(cluster, *config);
   ReadSsh(cluster, folder, config);
+  ReadSlurm(cluster, config);
   cluster.Finish();
 }
 
@@ -319,6 +346,20 @@ const WorkerPlace* ClusterConfig::worker(const std::string& worker_name) const {
   const auto found =
       std::find_if(workers.begin(), workers.end(), [&](const WorkerPlace& place) { return place.name == worker_name; });
   return found == workers.end() ? nullptr : &*found;
+}
+
+absl::Status ReplaceHost(const ClusterConfig& config, const std::string& replacement, std::string* host) {
+  if (replacement.empty()) return absl::OkStatus();
+  if (!std::all_of(replacement.begin(), replacement.end(), IsHostCharacter)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--host: value '{}': must be a host name or an IP address, without a port", replacement));
+  }
+  if (!IsLoopback(replacement) && !config.security_said) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--host: '{}' is not loopback, so the cluster file must say cluster.security: 'curve' or 'none'", replacement));
+  }
+  *host = replacement;
+  return absl::OkStatus();
 }
 
 void ReadData(ConfigSection& root, const std::string& folder, std::string* file) {

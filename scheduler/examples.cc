@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "scheduler/process_plan.h"
+#include "scheduler/shell.h"
 
 namespace marquee {
 namespace {
@@ -28,16 +29,6 @@ std::string Says(const nlohmann::json& movie) {
   if (movie.contains("rating")) return fmt::format("predicted {:.1f}", movie.at("rating").get<double>());
   if (movie.contains("liked")) return fmt::format("liked {:.0f} %", 100 * movie.at("liked").get<double>());
   return fmt::format("score {:.2f}", movie.at("score").get<double>());
-}
-
-absl::StatusOr<std::string> OutputOf(const std::string& command) {
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return absl::InternalError(fmt::format("{}: cannot be started", command));
-  std::string output;
-  std::array<char, 4096> buffer{};
-  while (const size_t read = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), read);
-  if (const int status = pclose(pipe); status != 0) return absl::InternalError("it failed");
-  return output;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "scheduler/launch_engine.h"
 
 #include "scheduler/launch_local.h"
+#include "scheduler/launch_slurm.h"
 #include "scheduler/launch_ssh.h"
 
 namespace marquee {
@@ -11,6 +12,8 @@ absl::StatusOr<std::unique_ptr<LaunchEngine>> MakeLaunchEngine(const ClusterConf
       return std::make_unique<LocalEngine>();
     case ClusterConfig::Launcher::kSsh:
       return SshEngine::Create(config.ssh);
+    case ClusterConfig::Launcher::kSlurm:
+      return SlurmEngine::Create(config.slurm);
     case ClusterConfig::Launcher::kExternal:
       break;
   }

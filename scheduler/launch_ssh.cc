@@ -2,25 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <utility>
 #include <vector>
+
+#include "scheduler/shell.h"
 
 namespace marquee {
 namespace {
 
-// Exit codes of the host's side.
-constexpr int kFileMissing = 66;  // EX_NOINPUT
-constexpr int kNotExecutable = 126;
-constexpr int kNoProgram = 127;
-constexpr int kSignal = 128;  // and the signal's number
 constexpr int kSshFailed = 255;
-
-// Runs the words behind "--", if all files in front of it may be read. The login shell may be any, so this is sh's. It stays,
-// since ssh itself would not tell a killed program from a lost connection.
-constexpr char kScript[] =
-    "while [ \"$1\" != -- ]; do"
-    " [ -r \"$1\" ] || { echo \"$(uname -n): file $1 is missing, or may not be read\" >&2; exit 66; }; shift;"
-    " done; shift; \"$@\"; exit $?";
 
 }  // namespace
 
@@ -30,22 +20,16 @@ absl::StatusOr<std::unique_ptr<LaunchEngine>> SshEngine::Create(const SshConfig&
   return std::make_unique<SshEngine>(config, *std::move(ssh));
 }
 
-std::string SshEngine::ProgramOf(const ProcessPlan& plan) const {
-  if (config_.programs.empty()) return plan.program;
-  return (std::filesystem::path(config_.programs) / std::filesystem::path(plan.program).filename()).string();
-}
+SshEngine::SshEngine(SshConfig config, std::string ssh)
+    : config_(std::move(config)),
+      ssh_(std::move(ssh)),
+      host_command_{
+          .programs = config_.programs, .prefix = config_.prefix, .environment = config_.environment, .more_arguments = {}} {}
 
+// The login shell may be any, so it gets no more to do than to start another.
 std::string SshEngine::RemoteCommand(const ProcessPlan& plan) const {
-  std::vector<std::string> words = plan.files;
-  words.insert(words.end(), {"--", "env"});
-  for (const std::string& variable : ThreadVariables(plan.threads)) words.push_back(variable);
-  for (const auto& [name, value] : config_.environment) words.push_back(fmt::format("{}={}", name, value));
-  words.insert(words.end(), config_.prefix.begin(), config_.prefix.end());
-  words.push_back(ProgramOf(plan));
-  words.insert(words.end(), plan.arguments.begin(), plan.arguments.end());
-  words.emplace_back("--until-input-ends");
-  std::string command = fmt::format("exec /bin/sh -c {} sh", ShellWord(kScript));
-  for (const std::string& word : words) command += fmt::format(" {}", ShellWord(word));
+  std::string command = "exec";
+  for (const std::string& word : host_command_.WordsFor(plan)) command += fmt::format(" {}", ShellWord(word));
   return command;
 }
 
@@ -71,21 +55,8 @@ LaunchCommand SshEngine::CommandFor(const ProcessPlan& plan) {
 }
 
 LaunchEnd SshEngine::Judge(const ProcessPlan& plan, const ProcessEnd& end) {
-  const bool killed = end.exit_code > kSignal && end.exit_code < kSshFailed;
-  switch (end.exit_code) {
-    case kFileMissing:
-      return {LaunchEnd::Kind::kHopeless, fmt::format("host {} lacks a file that it needs", plan.host)};
-    case kNotExecutable:
-      return {LaunchEnd::Kind::kHopeless, fmt::format("host {} cannot run {}", plan.host, ProgramOf(plan))};
-    case kNoProgram:
-      return {LaunchEnd::Kind::kHopeless, fmt::format("host {} has no program {}", plan.host, ProgramOf(plan))};
-    case kSshFailed:
-      return {LaunchEnd::Kind::kUnreachable, fmt::format("ssh cannot reach host {}, or has lost it", plan.host)};
-    default:
-      return {LaunchEnd::Kind::kOfProcess,
-              killed ? fmt::format("killed by signal {} on host {}", end.exit_code - kSignal, plan.host)
-                     : fmt::format("on host {}", plan.host)};
-  }
+  if (end.exit_code != kSshFailed) return host_command_.Judge(plan, end.exit_code, plan.host);
+  return {LaunchEnd::Kind::kUnreachable, fmt::format("ssh cannot reach host {}, or has lost it", plan.host)};
 }
 
 }  // namespace marquee

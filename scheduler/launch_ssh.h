@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/cluster_config.h"
+#include "scheduler/host_command.h"
 #include "scheduler/launch_engine.h"
 
 namespace marquee {
@@ -21,18 +22,18 @@ class SshEngine : public LaunchEngine {
  public:
   static absl::StatusOr<std::unique_ptr<LaunchEngine>> Create(const SshConfig& config);
   // `ssh`: the path of the client.
-  SshEngine(SshConfig config, std::string ssh) : config_(std::move(config)), ssh_(std::move(ssh)) {}
+  SshEngine(SshConfig config, std::string ssh);
 
   LaunchCommand CommandFor(const ProcessPlan& plan) override;
   LaunchEnd Judge(const ProcessPlan& plan, const ProcessEnd& end) override;
 
  private:
-  std::string ProgramOf(const ProcessPlan& plan) const;
   // What the shell of the host is given.
   std::string RemoteCommand(const ProcessPlan& plan) const;
 
   const SshConfig config_;
   const std::string ssh_;
+  const HostCommand host_command_;
 };
 
 }  // namespace marquee

@@ -114,7 +114,7 @@ Launcher::~Launcher() {
   for (Child& child : children_) CutLifeline(child);
 }
 
-absl::Status Launcher::Start(std::vector<ProcessPlan> plans) {
+absl::Status Launcher::Start(std::vector<ProcessPlan> plans, absl::Time now) {
   std::error_code error;
   std::filesystem::create_directories(log_folder_, error);
   if (error) return absl::InternalError(fmt::format("{}: {}", log_folder_, error.message()));
@@ -122,7 +122,7 @@ absl::Status Launcher::Start(std::vector<ProcessPlan> plans) {
     Child child;
     child.plan = std::move(plan);
     children_.push_back(std::move(child));
-    if (absl::Status status = Spawn(children_.back(), absl::Now()); !status.ok()) return status;
+    if (absl::Status status = Spawn(children_.back(), now); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

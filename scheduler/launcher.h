@@ -31,7 +31,7 @@ class Launcher {
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  absl::Status Start(std::vector<ProcessPlan> plans);
+  absl::Status Start(std::vector<ProcessPlan> plans, absl::Time now);
 
   struct Exit {
     std::string name;

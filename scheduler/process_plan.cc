@@ -3,12 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
-
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 
 namespace marquee {
 
@@ -55,17 +50,6 @@ absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& conf
   }
   return plans;
 }
-
-absl::StatusOr<std::string> FindInPath(const std::string& name, const std::string& package) {
-  const char* const path = std::getenv("PATH");
-  for (const absl::string_view folder : absl::StrSplit(path == nullptr ? "/usr/bin:/bin" : path, ':', absl::SkipEmpty())) {
-    const std::string file = (std::filesystem::path(std::string(folder)) / name).string();
-    if (access(file.c_str(), X_OK) == 0) return file;
-  }
-  return absl::NotFoundError(fmt::format("program '{}' is not in PATH; Debian has it in the package {}", name, package));
-}
-
-std::string ShellWord(const std::string& text) { return fmt::format("'{}'", absl::StrReplaceAll(text, {{"'", "'\\''"}})); }
 
 std::vector<std::string> ThreadVariables(uint32_t threads) {
   return {fmt::format("OMP_NUM_THREADS={}", threads), fmt::format("OPENBLAS_NUM_THREADS={}", threads)};

@@ -26,12 +26,6 @@ struct ProcessPlan {
 // Path of a program that comes with this one: beside it, or in ../libexec/marquee.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// Path of a program of this machine that PATH leads to. `package` is the Debian package that has it, for the error.
-absl::StatusOr<std::string> FindInPath(const std::string& name, const std::string& package);
-
-// The text as one word for the shell, whatever is in it.
-std::string ShellWord(const std::string& text);
-
 // The servers and workers of a cluster file.
 absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
                                                        const std::string& data_file, const std::string& scheduler);

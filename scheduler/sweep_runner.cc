@@ -180,7 +180,7 @@ absl::Status SweepRunner::StartProcesses() {
   absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
   if (!engine.ok()) return engine.status();
   launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
+  return launcher_->Start(*std::move(processes), SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {

@@ -46,7 +46,7 @@ Launcher::Exit NextExit(Launcher& launcher) {
 TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}, absl::Now()).ok());
   const Launcher::Exit first = NextExit(launcher);
   EXPECT_EQ(first.name, "w0");
   EXPECT_EQ(first.how, "exit code 7");
@@ -58,7 +58,8 @@ TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
 TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}).ok());
+  ASSERT_TRUE(
+      launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
 }
@@ -66,7 +67,7 @@ TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
 TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}, absl::Now()).ok());
   EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
 }
 
@@ -74,7 +75,9 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
   ASSERT_TRUE(
-      launcher.Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")})
+      launcher
+          .Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                 absl::Now())
           .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/w1.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
@@ -86,7 +89,7 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
 TEST(LauncherTest, LetGoMeansNoRestart) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}, absl::Now()).ok());
   launcher.LetGo();
   EXPECT_EQ(NextExit(launcher).how, "exit code 0");
   ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
@@ -96,7 +99,7 @@ TEST(LauncherTest, LetGoMeansNoRestart) {
 TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   absl::Status status;
   absl::Time now = absl::Now();  // runs ahead, so that no restart has to be waited for
@@ -142,7 +145,7 @@ TEST(LauncherTest, HopelessPlaceIsGivenUpAtOnce) {
   const TemporaryFolder folder;
   Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{LaunchEnd::Kind::kHopeless, "host h has no such program"}),
                     folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("s0", "echo not found; exit 127")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo not found; exit 127")}, absl::Now()).ok());
   EXPECT_EQ(AfterEnds(launcher, 2).message(), "s0 cannot be started: exit code 127 (host h has no such program): not found");
 }
 
@@ -150,12 +153,12 @@ TEST(LauncherTest, PlaceThatNeverAnsweredIsGivenUpAndOneThatDidIsNot) {
   const TemporaryFolder folder;
   const LaunchEnd unreachable{LaunchEnd::Kind::kUnreachable, "h is away"};
   Launcher launcher(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("s0", "echo who are you; exit 255")}).ok());
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo who are you; exit 255")}, absl::Now()).ok());
   EXPECT_THAT(std::string(AfterEnds(launcher, 100).message()),
               testing::AllOf(HasSubstr("s0 ended 6 times"), HasSubstr("h is away"), HasSubstr("who are you")));
 
   Launcher known(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
-  ASSERT_TRUE(known.Start({Shell("s1", "exit 255")}).ok());
+  ASSERT_TRUE(known.Start({Shell("s1", "exit 255")}, absl::Now()).ok());
   known.CameUp("s1");
   EXPECT_TRUE(AfterEnds(known, 20).ok());
 }
@@ -163,7 +166,9 @@ TEST(LauncherTest, PlaceThatNeverAnsweredIsGivenUpAndOneThatDidIsNot) {
 TEST(LauncherTest, CommandWithALifelineStopsWhenItIsCut) {
   const TemporaryFolder folder;
   Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{}), folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}).ok());
+  ASSERT_TRUE(
+      launcher.Start({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}, absl::Now())
+          .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/s0.log") != "started\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   EXPECT_EQ(launcher.running(), 2U);
