@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/cluster_config.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "common/version.h"
 #include "dataset/dataset.h"
@@ -32,6 +34,7 @@ struct Flags {
   std::string host;
   double orphan_seconds = 60;
   bool until_input_ends = false;
+  std::string trace_folder;
 };
 
 absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
@@ -76,6 +79,11 @@ absl::Status RunWorker(const Flags& flags) {
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context, self, *options);
   if (!transport.ok()) return transport.status();
 
+  const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
+  if (!trace.ok()) return trace.status();
+  std::optional<TraceTrack> steps;
+  if (*trace != nullptr) steps.emplace((*trace)->AddTrack("steps"));
+
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
   Driver driver(**transport, self,
@@ -84,13 +92,14 @@ absl::Status RunWorker(const Flags& flags) {
                              .process_id = static_cast<uint32_t>(getpid()),
                              .metrics_endpoint = *metrics_endpoint,
                              .data_checksum = (*data)->checksum()},
-                scheduler);
+                scheduler, trace->get());
   KeepAlive keep_alive(driver, config->longest_step);
   WorkerMetrics worker_metrics(metrics, **transport);
   WorkerContext context{.driver = driver,
                         .keep_alive = keep_alive,
                         .data = **data,
                         .metrics = worker_metrics,
+                        .trace = steps.has_value() ? &*steps : nullptr,
                         .device = place->device,
                         .orphan_after = absl::Seconds(flags.orphan_seconds),
                         .stop = StopRequested()};
@@ -116,6 +125,8 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--until-input-ends", flags.until_input_ends,
                "Ends when its standard input does: for whoever starts it from another machine");
+  app.add_option("--trace-folder", flags.trace_folder,
+                 "Write where this worker's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
   if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("worker/" + flags.name);

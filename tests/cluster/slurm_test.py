@@ -190,9 +190,9 @@ class Job(Cluster):
         self.slurm = slurm
         self.id = None
 
-    def submit(self, *options):
+    def submit(self, *options, more=()):
         command = ["sbatch", "--parsable", f"--output={self.folder}/scheduler.log", *options, SBATCH]
-        command += ["--cluster", self.cluster_file, "--sweep", self.sweep_file, "--data", self.data, "--out", self.out]
+        command += ["--cluster", self.cluster_file, "--sweep", self.sweep_file, "--data", self.data, "--out", self.out, *more]
         environment = os.environ | {"MARQUEE_SCHEDULER": str(BIN / "scheduler"), "MARQUEE_CHECKPOINT_SECONDS": "2"}
         self.id = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
@@ -321,6 +321,9 @@ class SlurmTest(unittest.TestCase):
             wait_for(lambda: not job.running(), "the job is refused")
             self.assertIn("--resume", job.output())
             self.assertEqual(job.field("JobState"), "FAILED")
+            job.submit(more=["--resume"])
+            job.finish(self)
+            self.assertIn("a trial goes on from a checkpoint", job.output())
 
     def test_outside_of_a_job_it_says_how_to_be_in_one(self):
         with Cluster(sweep(1), cluster_text=CLUSTER.replace("EVERY", "1")) as cluster:

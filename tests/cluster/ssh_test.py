@@ -225,6 +225,26 @@ class SshTest(unittest.TestCase):
             self.sshd.start()
             self.check_finished(cluster)
 
+    def test_network_that_is_cut_without_a_word(self):
+        options = f"[UserKnownHostsFile={self.sshd.folder}/known_hosts, ServerAliveInterval=1, ServerAliveCountMax=2]"
+        with SshCluster(self.sshd.options(options=options), epochs=200) as cluster:
+            cluster.start()
+            wait_for(lambda: training(cluster), "training")
+            before = cluster.at_hosts()["w1"]
+            # What holds the connection answers nothing any more, and so does the process.
+            cut = [cluster.session_of(before), before]
+            for pid in cut:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                wait_for(lambda: "w1 ended" in cluster.output() or not cluster.running(), "ssh notices")
+                wait_for(lambda: cluster.at_hosts().get("w1", before) != before or not cluster.running(), "another one is started")
+                self.assertTrue(cluster.running(), "the sweep was over before")
+            finally:
+                for pid in cut:
+                    os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: not is_running(before), "the first one ends once it can", 20)
+            self.check_finished(cluster)
+
     def test_nothing_is_left_when_the_scheduler_is_stopped_or_killed(self):
         for end in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(end=end.name), SshCluster(self.sshd.options(), epochs=1000) as cluster:
