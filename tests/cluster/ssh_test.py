@@ -142,14 +142,13 @@ class SshCluster(Cluster):
         self.cluster_file = self.cluster_file.rename(folder / "cluster.yaml")
         self.data = pathlib.Path(shutil.copy(self.data, folder / "data.mq"))
 
-    def at_hosts(self, program=""):
+    def at_hosts(self, without=()):
         """Servers and workers at the far ends: {name: pid}."""
         found = {}
         for pid, (_, words) in processes().items():
-            if str(self.cluster_file) in words and os.path.basename(words[0]) in ("ps", "worker"):
+            if str(self.cluster_file) in words and os.path.basename(words[0]) in ("ps", "worker") and pid not in without:
                 self.seen_children[pid] = " ".join(words)
-                if program in ("", os.path.basename(words[0])):
-                    found[words[words.index("--name") + 1]] = pid
+                found[words[words.index("--name") + 1]] = pid
         return found
 
     def all_there(self):
@@ -237,7 +236,7 @@ class SshTest(unittest.TestCase):
                 os.kill(pid, signal.SIGSTOP)
             try:
                 wait_for(lambda: "w1 ended" in cluster.output() or not cluster.running(), "ssh notices")
-                wait_for(lambda: cluster.at_hosts().get("w1", before) != before or not cluster.running(), "another one is started")
+                wait_for(lambda: "w1" in cluster.at_hosts(without=[before]) or not cluster.running(), "another one is started")
                 self.assertTrue(cluster.running(), "the sweep was over before")
             finally:
                 for pid in cut:
