@@ -15,6 +15,7 @@
 #include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/launch_slurm.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_runner.h"
 
@@ -54,6 +55,11 @@ absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, cons
 absl::StatusOr<bool> RunScheduler(const Flags& flags) {
   absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
   if (!cluster.ok()) return cluster.status();
+  if (cluster->launcher == ClusterConfig::Launcher::kSlurm) {
+    const absl::StatusOr<SlurmAllocation> allocation = ReadSlurmAllocation();
+    if (!allocation.ok()) return allocation.status();
+    cluster->scheduler.host = allocation->own_address;
+  }
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
   if (flags.split_seed.has_value()) {

@@ -184,8 +184,10 @@ absl::Status SweepRunner::StartProcesses() {
       PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
                     plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
+  if (!engine.ok()) return engine.status();
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
+  return launcher_->Start(*std::move(processes), SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -219,6 +221,7 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
   }
   if (now >= next_metrics_) {
@@ -257,6 +260,13 @@ void SweepRunner::DismissMembers() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+void SweepRunner::TellLauncher() {
+  if (launcher_ == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher_->CameUp(member.name);
+  }
 }
 
 // The trace is of this run alone, not of one that it goes on with.

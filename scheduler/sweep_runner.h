@@ -64,6 +64,7 @@ class SweepRunner {
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
   absl::Status PollProcesses();
+  void TellLauncher();
   void DismissMembers();
   absl::Status WriteEndpoints();
   absl::Status BeginTrace();
