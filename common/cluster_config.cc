@@ -388,6 +388,7 @@ absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
   ReadData(root, folder, &config.data_file);
   root.Has("models");  // known; the scheduler reads them
   root.Has("sweep");
+  root.Has("plan");
   root.Finish();
   if (!document->status().ok()) return document->status();
   return config;

@@ -25,6 +25,7 @@
 //     data: {file: ml-1m.mq}                # relative to the cluster file
 //     models: {...}                         # or the name of a file that has the section; see common/trial_config.h
 //     sweep: {...}                          # likewise; scheduler/sweep.h
+//     plan: {...}                           # scheduler/planner.h
 
 #include <cstdint>
 #include <map>

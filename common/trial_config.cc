@@ -27,14 +27,6 @@ constexpr size_t kMaxNameLength = 200;
 
 using Ends = ConfigSection::Ends;
 
-const ConfigWords<OptimizerConfig::Kind>& OptimizerKinds() {
-  using Kind = OptimizerConfig::Kind;
-  static const ConfigWords<Kind> words = {{"sgd", Kind::kSgd},         {"momentum", Kind::kMomentum},
-                                          {"adagrad", Kind::kAdagrad}, {"rowwise_adagrad", Kind::kRowwiseAdagrad},
-                                          {"adam", Kind::kAdam},       {"ftrl", Kind::kFtrl}};
-  return words;
-}
-
 const ConfigWords<OptimizerConfig::Schedule>& Schedules() {
   using Schedule = OptimizerConfig::Schedule;
   static const ConfigWords<Schedule> words = {
@@ -532,6 +524,14 @@ std::string ToYaml(const ValidationConfig& validation) {
 }
 
 }  // namespace
+
+const std::vector<std::pair<std::string_view, OptimizerConfig::Kind>>& OptimizerKinds() {
+  using Kind = OptimizerConfig::Kind;
+  static const ConfigWords<Kind> words = {{"sgd", Kind::kSgd},         {"momentum", Kind::kMomentum},
+                                          {"adagrad", Kind::kAdagrad}, {"rowwise_adagrad", Kind::kRowwiseAdagrad},
+                                          {"adam", Kind::kAdam},       {"ftrl", Kind::kFtrl}};
+  return words;
+}
 
 std::string FeatureConfig::table_name() const {
   switch (kind) {

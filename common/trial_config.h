@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -50,6 +51,9 @@ struct OptimizerConfig {
   double clip_norm = 0.0;  // 0 = off
   double max_norm = 0.0;   // 0 = off
 };
+
+// The words of configuration files for it.
+const std::vector<std::pair<std::string_view, OptimizerConfig::Kind>>& OptimizerKinds();
 
 struct FeatureConfig {
   // kAuto: from the type of the data column. kWords: the words of a text. kHistory: the column's values over the movies that
