@@ -223,14 +223,11 @@ size_t Launcher::running() const {
       std::count_if(children_.begin(), children_.end(), [](const Child& child) { return child.pid != 0; }));
 }
 
-void Launcher::AskToStop() {
-  for (Child& child : children_) {
-    if (child.pid == 0) continue;
-    if (child.lifeline >= 0) {
-      CutLifeline(child);
-    } else {
-      kill(child.pid, SIGTERM);
-    }
+void Launcher::AskToStop(Child& child) {
+  if (child.lifeline >= 0) {
+    CutLifeline(child);
+  } else {
+    kill(child.pid, SIGTERM);
   }
 }
 
@@ -248,7 +245,9 @@ void Launcher::Reap() {
 
 void Launcher::Stop(absl::Duration grace) {
   LetGo();
-  AskToStop();
+  for (Child& child : children_) {
+    if (child.pid != 0) AskToStop(child);
+  }
   const absl::Time deadline = absl::Now() + grace;
   bool killed = false;
   while (running() > 0) {

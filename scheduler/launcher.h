@@ -65,7 +65,7 @@ class Launcher {
 
   absl::Status Spawn(Child& child, absl::Time now);
   absl::StatusOr<Exit> Ended(Child& child, int wait_status, absl::Time now);
-  void AskToStop();
+  static void AskToStop(Child& child);  // it must run
   void KillAll() const;
   void Reap();
   static void Gone(Child& child);
