@@ -56,6 +56,18 @@ void ReadScheduler(ConfigSection section, SchedulerPlace* place) {
   section.Finish();
 }
 
+void ReadStatus(ConfigSection section, const std::string& folder, StatusPlace* place) {
+  ReadHost(section, &place->host);
+  ReadPort(section, "port", &place->port);
+  section.ReadPath("token_file", folder, &place->token_file);
+  if (!IsLoopback(place->host)) {
+    section.Require("token_file", fmt::format("since host '{}' is not loopback, a file with the token that readers of the page "
+                                              "show (`head -c 24 /dev/urandom | base64`), which only its owner may read",
+                                              place->host));
+  }
+  section.Finish();
+}
+
 void ReadServer(ConfigSection& section, ServerPlace* place) { section.Read("shards", &place->shards, 1U, kMaxShards); }
 
 void ReadServerEntry(ConfigSection section, ServerPlace* place) {
@@ -135,6 +147,7 @@ void CheckPorts(ConfigSection& cluster, const ClusterConfig& config) {
   };
   take("scheduler", config.scheduler.host, config.scheduler.port, "scheduler");
   take("scheduler", config.scheduler.host, config.scheduler.metrics_port, "scheduler's metrics");
+  take("status", config.status.host, config.status.port, "status page");
   for (const ServerPlace& server : config.servers) {
     for (uint32_t shard = 0; shard < server.shards && server.port != 0; ++shard) {
       take("servers", server.host, server.port + shard, server.name);
@@ -319,6 +332,7 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
                                      {"ssh", Launcher::kSsh},
                                      {"slurm", Launcher::kSlurm}});
   ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
+  ReadStatus(cluster.Section("status"), folder, &config->status);
   ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
   ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
   CheckNames(cluster, *config);

@@ -12,6 +12,7 @@
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
 //       scheduler: {host: 127.0.0.1, port: 0, metrics_port: 0}     # port 0: a free one (launcher: local only)
+//       status: {host: 127.0.0.1, port: 0}  # the scheduler's page; elsewhere than on loopback with a token_file
 //       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2}]
 //       workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
 //       heartbeat_seconds: 1
@@ -44,6 +45,13 @@ struct SchedulerPlace {
   std::string host = "127.0.0.1";
   uint16_t port = 0;
   uint16_t metrics_port = 0;  // 0: a free one
+};
+
+// Where the scheduler serves its page.
+struct StatusPlace {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;       // 0: a free one
+  std::string token_file;  // absolute; empty: the page is on loopback, and for everybody there
 };
 
 struct ServerPlace {
@@ -100,6 +108,7 @@ struct ClusterConfig {
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;
   SchedulerPlace scheduler;
+  StatusPlace status;
   std::vector<ServerPlace> servers;
   std::vector<WorkerPlace> workers;
   absl::Duration heartbeat = absl::Seconds(1);

@@ -58,6 +58,7 @@ class Server {
  private:
   absl::Status StartShards(const Identity& self);
   ServerStatistics Statistics() const;
+  std::string Missing() const;
   void UpdateMetrics(absl::Time now, absl::Time last_heard);
 
   const ServerPlace& place_;
@@ -117,6 +118,7 @@ absl::Status Server::Run(absl::Duration orphan_after) {
     }
     const absl::Time last_heard = std::max(started, link_->last_heard());
     UpdateMetrics(SteadyNow(), last_heard);
+    metrics_.SetMissing(Missing());
     if (SteadyNow() - last_heard > orphan_after) {
       return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
     }
@@ -129,6 +131,13 @@ ServerStatistics Server::Statistics() const {
   ServerStatistics sum;
   for (const auto& shard : shards_) sum += shard->statistics();
   return sum;
+}
+
+// What this server waits for before it serves rows; empty: nothing.
+std::string Server::Missing() const {
+  if (!link_->registered()) return "not registered with the scheduler";
+  const bool views = std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->view() != 0; });
+  return views ? "" : "has no view yet: the scheduler makes it when all servers are there";
 }
 
 void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {

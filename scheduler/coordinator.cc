@@ -116,6 +116,7 @@ class Coordinator::Impl {
   void HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply);
   MaybeRejection HandleGetWork(const Message& message, Body::Builder reply, absl::Time now);
   TrialRun* RunOf(uint64_t session);
+  std::string TrialOf(const MemberRecord& member) const;
 
   void OnLost(const std::string& name, absl::Time now, Outbox& outbox);
   void OnServerLost(const std::string& name, absl::Time now, Outbox& outbox);
@@ -569,6 +570,14 @@ bool Coordinator::Impl::dismissed() const {
                                [](const auto& entry) { return !entry.second.alive || entry.second.dismissed; });
 }
 
+std::string Coordinator::Impl::TrialOf(const MemberRecord& member) const {
+  if (!member.alive || member.session == 0) return "";
+  for (const Trial& trial : trials_) {
+    if (trial.run != nullptr && trial.run->HasSession(member.session)) return trial.record.name;
+  }
+  return "";
+}
+
 std::vector<Coordinator::Member> Coordinator::Impl::members() const {
   std::vector<Member> list;
   for (const auto& [name, record] : context_.members.all()) {
@@ -581,7 +590,9 @@ std::vector<Coordinator::Member> Coordinator::Impl::members() const {
                           .endpoints = record.endpoints,
                           .statistics = record.statistics,
                           .most_rows = record.most_rows,
-                          .most_bytes = record.most_bytes});
+                          .most_bytes = record.most_bytes,
+                          .heard = record.heard,
+                          .trial = TrialOf(record)});
   }
   return list;
 }

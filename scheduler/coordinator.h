@@ -157,8 +157,11 @@ class Coordinator {
     ServerStatistics statistics;         // likewise: of the last heartbeat
     uint64_t most_rows = 0;              // that any heartbeat said
     uint64_t most_bytes = 0;
+    absl::Time heard = absl::InfinitePast();
+    std::string trial;  // that a worker has a session of; empty: none
   };
-  struct TrialView {  // for progress and results
+  // For progress and results. Of a trial that runs, `trial.result` has its validations and the losses of whole epochs so far.
+  struct TrialView {
     StateStore::Trial trial;
     TrialConfig config;
     uint64_t number = 0;

@@ -70,6 +70,7 @@ void WorkerMetrics::Update(Driver& driver, absl::Time now) {
   if (now < next_update_) return;
   next_update_ = now + kUpdateInterval;
   transport_metrics_.Update(transport_);
+  metrics_.SetMissing(driver.link().registered() ? "" : "not registered with the scheduler");
   CopyCounters(driver.client().counters());
   metrics_.Get(metric::kView).Set(static_cast<double>(driver.link().view().number));
   metrics_.Get(metric::kUnacknowledgedPushes)

@@ -94,6 +94,22 @@ data: data.mq
   EXPECT_EQ(config->data_file, (folder_ / "data.mq").string());
 }
 
+TEST_F(ClusterConfigTest, StatusPageOffLoopbackNeedsAToken) {
+  const std::string yaml = kSmall;
+  const absl::StatusOr<ClusterConfig> plain = Load(yaml);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->status.host, "127.0.0.1");
+  EXPECT_EQ(plain->status.port, 0);
+  EXPECT_THAT(ErrorOf(yaml + "  status: {host: 0.0.0.0, port: 7701}\n"),
+              testing::AllOf(HasSubstr("cluster.status.token_file"), HasSubstr("is missing"), HasSubstr("'0.0.0.0'")));
+  const absl::StatusOr<ClusterConfig> open = Load(yaml + "  status: {host: 0.0.0.0, port: 7701, token_file: token}\n");
+  ASSERT_TRUE(open.ok()) << open.status();
+  EXPECT_EQ(open->status.port, 7701);
+  EXPECT_EQ(open->status.token_file, (folder_ / "token").string());
+  EXPECT_THAT(ErrorOf(yaml + "  status: {prot: 1}\n"), HasSubstr("did you mean 'port'?"));
+  EXPECT_THAT(ErrorOf(yaml + "  scheduler: {port: 7701}\n  status: {port: 7701}\n"), HasSubstr("gives port 7701"));
+}
+
 TEST_F(ClusterConfigTest, OffLoopbackNeedsSecurity) {
   const std::string yaml =
       "cluster:\n  launcher: external\n  scheduler: {host: 10.0.0.1, port: 1}\n  servers: {count: 1}\n  workers: {count: 1}\n";

@@ -77,14 +77,13 @@ std::string TypeName(MetricType type) {
   return type == MetricType::kGauge ? "gauge" : "histogram";
 }
 
-std::string Fetch(const std::string& endpoint) {
+std::string Fetch(const std::string& endpoint, const std::string& request = "GET /metrics HTTP/1.0\r\n\r\n") {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
   EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
   std::string page;
   char buffer[4096];
@@ -204,6 +203,22 @@ TEST(MetricsTest, ServesOnAPortOfItsOwn) {
   EXPECT_THAT(std::string(taken.status().message()), HasSubstr(*endpoint));
   EXPECT_FALSE(second.Serve("no-such-host.invalid", 0).ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(first.Serve("127.0.0.1", 0).status()));
+}
+
+TEST(MetricsTest, SaysWhetherTheProcessIsReady) {
+  Metrics metrics(kServer);
+  const auto endpoint = metrics.Serve("127.0.0.1", 0);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  const auto ask = [&](const std::string& path) { return Fetch(*endpoint, "GET " + path + " HTTP/1.0\r\n\r\n"); };
+  EXPECT_THAT(ask("/healthz"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(ask("/readyz"), StartsWith("HTTP/1.1 503"));
+  metrics.SetMissing("no view yet");
+  EXPECT_THAT(ask("/readyz"), HasSubstr("not ready: no view yet"));
+  metrics.SetMissing("");
+  EXPECT_THAT(ask("/readyz"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(ask("/other"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Fetch(*endpoint, "DELETE /metrics HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 405"));
+  EXPECT_THAT(Fetch(*endpoint, "GET /metricsx HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 404"));
 }
 
 TEST(MetricsTest, TellsOfTheProcess) {
