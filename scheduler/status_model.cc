@@ -284,8 +284,11 @@ Json StatusModel::TrialJson(const Coordinator::TrialView& view, bool curve) cons
   json["epochs"] = view.config.model.epochs;
   json["epoch"] = running ? view.epoch + view.epoch_progress : static_cast<double>(result.epochs);
   json["examples_per_second"] = running ? view.examples_per_second : result.examples_per_second;
-  if (running && view.loss != 0) json["loss"] = view.loss;
-  if (!running && !result.epoch_losses.empty()) json["loss"] = result.epoch_losses.back();
+  if (running && view.loss != 0) {
+    json["loss"] = view.loss;
+  } else if (!result.epoch_losses.empty()) {
+    json["loss"] = result.epoch_losses.back();
+  }
   if (view.time_left.has_value()) json["seconds_left"] = absl::ToDoubleSeconds(*view.time_left);
   if (!running && HasResult(view.trial.status)) json["seconds"] = result.seconds;
   json["metric"] = goal.metric;

@@ -42,10 +42,10 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   return origin;
 }
 
-// The folder's own name, of "runs/demo/" and "." too.
+// The folder's own name, of "runs/demo/" and "." too, there or not.
 std::string NameOf(const std::string& folder) {
-  std::error_code ignored;
-  return std::filesystem::canonical(folder, ignored).filename().string();
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -58,8 +58,7 @@ SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
       scheduler_metrics_(metrics_),
-      status_(NameOf(std::filesystem::absolute(plan_.out).lexically_normal().string()), plan_.cluster, plan_.sweep,
-              Leaderboard::Describe(data, split), absl::Now()) {}
+      status_(NameOf(plan_.out), plan_.cluster, plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
