@@ -155,9 +155,9 @@ std::string StatusModel::Json(bool report) const {
   json["state"] = state;
   json["time"] = Unix(time_);
   json["started"] = Unix(started_);
-  json["data"] = {{"name", data_.name},           {"synthetic", data_.synthetic}, {"ratings", data_.ratings},
-                  {"users", data_.users},         {"movies", data_.movies},       {"split", data_.split},
-                  {"train", data_.train},         {"validation", data_.validation}, {"test", data_.test}};
+  json["data"] = {{"name", data_.name},   {"synthetic", data_.synthetic},   {"ratings", data_.ratings},
+                  {"users", data_.users}, {"movies", data_.movies},         {"split", data_.split},
+                  {"train", data_.train}, {"validation", data_.validation}, {"test", data_.test}};
   json["problems"] = Problems();
   json["view"] = ViewJson();
   json["servers"] = ServersJson();
@@ -184,8 +184,8 @@ Json StatusModel::Problems() const {
   if (!workers.empty()) problems.push_back(ProblemOf("warning", fmt::format("Workers not there: {}", Named(workers))));
   if (single_ > 0) {
     problems.push_back(ProblemOf(
-        "warning", fmt::format("{} of {} partitions have no second copy: one more loss would cost rows", single_,
-                               view_.partitions())));
+        "warning",
+        fmt::format("{} of {} partitions have no second copy: one more loss would cost rows", single_, view_.partitions())));
   }
   if (checkpoint_failed_) {
     problems.push_back(ProblemOf("error", "The last checkpoint was given up; the scheduler's log says why"));
@@ -204,7 +204,8 @@ Json StatusModel::Problems() const {
 }
 
 Json StatusModel::ViewJson() const {
-  const auto filling = std::count_if(view_.fills.begin(), view_.fills.end(), [](ShardIndex shard) { return shard != kNoShard; });
+  const auto filling =
+      std::count_if(view_.fills.begin(), view_.fills.end(), [](ShardIndex shard) { return shard != kNoShard; });
   return {{"number", view_.number},
           {"partitions", cluster_.partitions},
           {"replication", cluster_.replication},
@@ -321,8 +322,8 @@ Json StatusModel::TrialsJson() const {
                    [](const auto* a, const auto* b) { return Order(a->trial.status) < Order(b->trial.status); });
   const std::vector<const Coordinator::TrialView*> curves = WithCurves();
   marquee::Json json;
-  for (const TrialStatus status : {TrialStatus::kPending, TrialStatus::kRunning, TrialStatus::kFinished, TrialStatus::kStopped,
-                                   TrialStatus::kFailed}) {
+  for (const TrialStatus status :
+       {TrialStatus::kPending, TrialStatus::kRunning, TrialStatus::kFinished, TrialStatus::kStopped, TrialStatus::kFailed}) {
     json[std::string(StatusWord(status))] = counts[status];
   }
   json["examples"] = counters_.examples;

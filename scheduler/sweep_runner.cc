@@ -189,8 +189,8 @@ void SweepRunner::UpdateStatus(absl::Time now) {
   const absl::Time time = absl::Now();
   status_.Look(*coordinator_, now, time);
   if (const uint64_t refused = status_page_->refused_tokens(); refused > refused_tokens_) {
-    status_.events().Add(StatusEvents::Level::kWarning, fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_),
-                         time);
+    status_.events().Add(StatusEvents::Level::kWarning,
+                         fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_), time);
     refused_tokens_ = refused;
   }
   std::error_code ignored;
@@ -265,10 +265,10 @@ absl::Status SweepRunner::PollProcesses() {
   for (const Launcher::Exit& exit : *exits) {
     progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
                               absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
-    status_.events().Add(StatusEvents::Level::kWarning,
-                         fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how,
-                                     absl::FormatDuration(exit.restarts_in)),
-                         absl::Now());
+    status_.events().Add(
+        StatusEvents::Level::kWarning,
+        fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how, absl::FormatDuration(exit.restarts_in)),
+        absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
