@@ -195,14 +195,17 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
 }
 
 absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler) {
+                                                       const std::string& data_file, const std::string& scheduler,
+                                                       const std::string& trace_folder) {
   const absl::StatusOr<std::string> ps = FindProgram("ps");
   if (!ps.ok()) return ps.status();
   const absl::StatusOr<std::string> worker = FindProgram("worker");
   if (!worker.ok()) return worker.status();
   std::vector<ProcessPlan> plans;
   const auto common = [&](const std::string& name) {
-    return std::vector<std::string>{"--cluster", cluster_file, "--name", name, "--scheduler", scheduler};
+    std::vector<std::string> arguments{"--cluster", cluster_file, "--name", name, "--scheduler", scheduler};
+    if (!trace_folder.empty()) arguments.insert(arguments.end(), {"--trace-folder", trace_folder});
+    return arguments;
   };
   for (const ServerPlace& place : config.servers) {
     plans.push_back(ProcessPlan{.name = place.name, .program = *ps, .arguments = common(place.name), .threads = 1});

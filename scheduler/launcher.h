@@ -75,9 +75,10 @@ class Launcher {
 // Path of a program that comes with this one: beside it, or in ../libexec/marquee.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// The servers and workers of a cluster file.
+// The servers and workers of a cluster file. With a trace folder, they write there where their time goes.
 absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler);
+                                                       const std::string& data_file, const std::string& scheduler,
+                                                       const std::string& trace_folder = "");
 
 }  // namespace marquee
 

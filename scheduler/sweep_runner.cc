@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "common/program.h"
+#include "common/trace_merge.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
@@ -76,9 +77,11 @@ absl::StatusOr<bool> SweepRunner::Run() {
     progress_.Say("Nothing is left to do.");
     return Finish();
   }
+  if (absl::Status status = BeginTrace(); !status.ok()) return status;
   if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
+  EndTrace();
   return Finish();
 }
 
@@ -208,7 +211,8 @@ absl::Status SweepRunner::StartProcesses() {
     return absl::OkStatus();
   }
   absl::StatusOr<std::vector<ProcessPlan>> processes =
-      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
+      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
+                    plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
   if (!processes.ok()) return processes.status();
   launcher_ = std::make_unique<Launcher>(PathOf("logs"));
   return launcher_->Start(*std::move(processes));
@@ -291,6 +295,27 @@ void SweepRunner::DismissMembers() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+// The trace is of this run alone, not of one that it goes on with.
+absl::Status SweepRunner::BeginTrace() {
+  if (plan_.trace.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::remove_all(PathOf("trace"), error);
+  if (!error) std::filesystem::create_directories(PathOf("trace"), error);
+  if (error) return absl::UnavailableError(fmt::format("{}: {}", PathOf("trace"), error.message()));
+  return absl::OkStatus();
+}
+
+// Results do not depend on it: what goes wrong is said, and that is all.
+void SweepRunner::EndTrace() {
+  if (plan_.trace.empty()) return;
+  const absl::StatusOr<TraceSummary> trace = MergeTraces(PathOf("trace"), plan_.trace);
+  if (!trace.ok()) {
+    progress_.Say(fmt::format("No trace: {}", std::string(trace.status().message())));
+    return;
+  }
+  progress_.Say(fmt::format("\n{}Trace: {} (opens in Perfetto, https://ui.perfetto.dev)", TraceText(*trace), plan_.trace));
 }
 
 absl::Status SweepRunner::WriteEndpoints() {

@@ -11,6 +11,7 @@
 //                           runs; the scheduler's has "status" as well
 //     models/TRIAL/         kept models
 //     checkpoints/          of running trials, if the cluster file asks for them
+//     trace/                what processes wrote of their time, with a trace file asked for
 //     leaderboard.json, report.html      at the end
 
 #include <memory>
@@ -43,6 +44,7 @@ struct SweepPlan {
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
+  std::string trace;  // a file: where the run's time goes; empty: nothing is traced
   Sweep sweep;
 };
 
@@ -70,6 +72,8 @@ class SweepRunner {
   void UpdateStatus(absl::Time now);
   void DismissMembers();
   absl::Status WriteEndpoints();
+  absl::Status BeginTrace();
+  void EndTrace();
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
   void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();
