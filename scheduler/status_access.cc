@@ -43,8 +43,9 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return absl::ErrnoToStatus(errno, fmt::format("status.token_file: {}", path));
   if ((info.st_mode & kOthers) != 0) {
-    return absl::PermissionDeniedError(fmt::format(
-        "status.token_file: {}: mode {:04o}: everybody on this machine has rights on it; chmod 600", path, info.st_mode & 07777U));
+    return absl::PermissionDeniedError(
+        fmt::format("status.token_file: {}: mode {:04o}: everybody on this machine has rights on it; chmod 600", path,
+                    info.st_mode & 07777U));
   }
   std::ifstream file(path);
   std::string token;
@@ -52,9 +53,9 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   token = std::string(absl::StripAsciiWhitespace(token));
   const bool visible = std::all_of(token.begin(), token.end(), [](unsigned char c) { return absl::ascii_isgraph(c); });
   if (visible && token.size() >= kMinToken && token.size() <= kMaxToken) return token;
-  return absl::InvalidArgumentError(
-      fmt::format("status.token_file: {}: its first line must be {} to {} visible characters (`head -c 24 /dev/urandom | base64`)",
-                  path, kMinToken, kMaxToken));
+  return absl::InvalidArgumentError(fmt::format(
+      "status.token_file: {}: its first line must be {} to {} visible characters (`head -c 24 /dev/urandom | base64`)", path,
+      kMinToken, kMaxToken));
 }
 
 bool SameSecret(std::string_view given, std::string_view secret) {

@@ -5,8 +5,8 @@
 //
 // Without a token: whoever asks for a loopback host by its name, which is what a person there types, and what a page on the
 // web that was led to this address by its own name servers cannot pretend. With one: whoever shows the token as
-// `Authorization: Bearer TOKEN`, or a cookie that was given for it. The cookie is not the token but a number made up at start, so
-// that it ends with the process. Both are compared in a time that does not tell how much of them was right. Immutable.
+// `Authorization: Bearer TOKEN`, or a cookie that was given for it. The cookie is not the token but a number made up at start,
+// so that it ends with the process. Both are compared in a time that does not tell how much of them was right. Immutable.
 
 #include <cstdint>
 #include <string>

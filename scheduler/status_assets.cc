@@ -2,9 +2,9 @@
 
 #include <cstddef>
 
-#define MARQUEE_ASSET(symbol, file)                                                              \
-  asm("  .pushsection .rodata\n" symbol "_begin:\n  .incbin \"" MARQUEE_STATUS_FOLDER "/" file   \
-      "\"\n" symbol "_end:\n  .byte 0\n  .popsection\n")
+#define MARQUEE_ASSET(symbol, file)                                                                          \
+  asm("  .pushsection .rodata\n" symbol "_begin:\n  .incbin \"" MARQUEE_STATUS_FOLDER "/" file "\"\n" symbol \
+      "_end:\n  .byte 0\n  .popsection\n")
 
 MARQUEE_ASSET("marquee_status_html", "status.html");
 MARQUEE_ASSET("marquee_status_script", "status.js");

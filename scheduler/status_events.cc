@@ -118,8 +118,9 @@ void StatusEvents::LookAtTrials(const std::vector<Coordinator::TrialView>& trial
             time);
         break;
       case TrialStatus::kStopped:
-        Add(Level::kInfo, fmt::format("trial {} stopped: {}", name,
-                                      view.trial.reason.empty() ? "others of the sweep are better" : view.trial.reason),
+        Add(Level::kInfo,
+            fmt::format("trial {} stopped: {}", name,
+                        view.trial.reason.empty() ? "others of the sweep are better" : view.trial.reason),
             time);
         break;
       case TrialStatus::kFailed:

@@ -155,9 +155,9 @@ std::string StatusModel::Json(bool report) const {
   json["state"] = state;
   json["time"] = Unix(time_);
   json["started"] = Unix(started_);
-  json["data"] = {{"name", data_.name},           {"synthetic", data_.synthetic}, {"ratings", data_.ratings},
-                  {"users", data_.users},         {"movies", data_.movies},       {"split", data_.split},
-                  {"train", data_.train},         {"validation", data_.validation}, {"test", data_.test}};
+  json["data"] = {{"name", data_.name},   {"synthetic", data_.synthetic},   {"ratings", data_.ratings},
+                  {"users", data_.users}, {"movies", data_.movies},         {"split", data_.split},
+                  {"train", data_.train}, {"validation", data_.validation}, {"test", data_.test}};
   json["problems"] = Problems();
   json["view"] = ViewJson();
   json["servers"] = ServersJson();
@@ -184,8 +184,8 @@ Json StatusModel::Problems() const {
   if (!workers.empty()) problems.push_back(ProblemOf("warning", fmt::format("Workers not there: {}", Named(workers))));
   if (single_ > 0) {
     problems.push_back(ProblemOf(
-        "warning", fmt::format("{} of {} partitions have no second copy: one more loss would cost rows", single_,
-                               view_.partitions())));
+        "warning",
+        fmt::format("{} of {} partitions have no second copy: one more loss would cost rows", single_, view_.partitions())));
   }
   if (checkpoint_failed_) {
     problems.push_back(ProblemOf("error", "The last checkpoint was given up; the scheduler's log says why"));
@@ -204,7 +204,8 @@ Json StatusModel::Problems() const {
 }
 
 Json StatusModel::ViewJson() const {
-  const auto filling = std::count_if(view_.fills.begin(), view_.fills.end(), [](ShardIndex shard) { return shard != kNoShard; });
+  const auto filling =
+      std::count_if(view_.fills.begin(), view_.fills.end(), [](ShardIndex shard) { return shard != kNoShard; });
   return {{"number", view_.number},
           {"partitions", cluster_.partitions},
           {"replication", cluster_.replication},
@@ -284,8 +285,11 @@ Json StatusModel::TrialJson(const Coordinator::TrialView& view, bool curve) cons
   json["epochs"] = view.config.model.epochs;
   json["epoch"] = running ? view.epoch + view.epoch_progress : static_cast<double>(result.epochs);
   json["examples_per_second"] = running ? view.examples_per_second : result.examples_per_second;
-  if (running && view.loss != 0) json["loss"] = view.loss;
-  if (!running && !result.epoch_losses.empty()) json["loss"] = result.epoch_losses.back();
+  if (running && view.loss != 0) {
+    json["loss"] = view.loss;
+  } else if (!result.epoch_losses.empty()) {
+    json["loss"] = result.epoch_losses.back();
+  }
   if (view.time_left.has_value()) json["seconds_left"] = absl::ToDoubleSeconds(*view.time_left);
   if (!running && HasResult(view.trial.status)) json["seconds"] = result.seconds;
   json["metric"] = goal.metric;
@@ -318,8 +322,8 @@ Json StatusModel::TrialsJson() const {
                    [](const auto* a, const auto* b) { return Order(a->trial.status) < Order(b->trial.status); });
   const std::vector<const Coordinator::TrialView*> curves = WithCurves();
   marquee::Json json;
-  for (const TrialStatus status : {TrialStatus::kPending, TrialStatus::kRunning, TrialStatus::kFinished, TrialStatus::kStopped,
-                                   TrialStatus::kFailed}) {
+  for (const TrialStatus status :
+       {TrialStatus::kPending, TrialStatus::kRunning, TrialStatus::kFinished, TrialStatus::kStopped, TrialStatus::kFailed}) {
     json[std::string(StatusWord(status))] = counts[status];
   }
   json["examples"] = counters_.examples;

@@ -1,8 +1,8 @@
 #ifndef MARQUEE_SCHEDULER_STATUS_MODEL_H_
 #define MARQUEE_SCHEDULER_STATUS_MODEL_H_
 
-// What the status page shows, as one JSON text; docs/status.md lists its fields. The thread that drives the coordinator looks at
-// it about once a second and makes the text; threads that answer readers only ever have the text. Keeps what the coordinator
+// What the status page shows, as one JSON text; docs/status.md lists its fields. The thread that drives the coordinator looks
+// at it about once a second and makes the text; threads that answer readers only ever have the text. Keeps what the coordinator
 // does not: recent events, and points of the loss curves of trials, in bounded number. Not thread-safe.
 
 #include <cstdint>
@@ -23,8 +23,8 @@ namespace marquee {
 
 class StatusModel {
  public:
-  static constexpr size_t kMaxTrials = 500;      // in the list
-  static constexpr size_t kMaxCurves = 12;       // of each kind of model: those that run, then the best
+  static constexpr size_t kMaxTrials = 500;       // in the list
+  static constexpr size_t kMaxCurves = 12;        // of each kind of model: those that run, then the best
   static constexpr size_t kMaxCurvePoints = 200;  // of a trial; beyond it every second one is forgotten
 
   // `cluster` and `sweep` must outlive the model.

@@ -47,8 +47,7 @@ WebResponse SendTo(const std::string& path) { return Hardened({.status = 303, .h
 // A part of the page that is the same until the program changes.
 WebServer::Handler Fixed(std::string_view text, const char* type) {
   return [text, type](const WebRequest&) {
-    return Hardened(
-        {.body = std::string(text), .type = type, .headers = {{"Cache-Control", "private, max-age=3600"}}});
+    return Hardened({.body = std::string(text), .type = type, .headers = {{"Cache-Control", "private, max-age=3600"}}});
   };
 }
 
@@ -95,9 +94,8 @@ WebResponse StatusPage::Refuse(bool person, const WebRequest&) const {
     return Hardened({.status = 403, .body = "This page is for this machine only: ask for it as localhost or 127.0.0.1.\n"});
   }
   if (person) return SendTo("/login");
-  return Hardened({.status = 401,
-                   .body = "A token is needed: Authorization: Bearer TOKEN\n",
-                   .headers = {{"WWW-Authenticate", "Bearer"}}});
+  return Hardened(
+      {.status = 401, .body = "A token is needed: Authorization: Bearer TOKEN\n", .headers = {{"WWW-Authenticate", "Bearer"}}});
 }
 
 // Somebody shows the token, in a form or in a link: from then on a cookie speaks for him, and the token stands in no address.

@@ -53,7 +53,7 @@ class StatusPage {
   std::atomic<uint64_t> refused_tokens_{0};
   mutable std::mutex mutex_;
   std::shared_ptr<const Published> published_;  // under mutex_
-  WebServer server_;  // the last member: its threads use the others
+  WebServer server_;                            // the last member: its threads use the others
 };
 
 }  // namespace marquee

@@ -43,10 +43,10 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   return origin;
 }
 
-// The folder's own name, of "runs/demo/" and "." too.
+// The folder's own name, of "runs/demo/" and "." too, there or not.
 std::string NameOf(const std::string& folder) {
-  std::error_code ignored;
-  return std::filesystem::canonical(folder, ignored).filename().string();
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -59,8 +59,7 @@ SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
       scheduler_metrics_(metrics_),
-      status_(NameOf(std::filesystem::absolute(plan_.out).lexically_normal().string()), plan_.cluster, plan_.sweep,
-              Leaderboard::Describe(data, split), absl::Now()) {}
+      status_(NameOf(plan_.out), plan_.cluster, plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
@@ -196,8 +195,8 @@ void SweepRunner::UpdateStatus(absl::Time now) {
   const absl::Time time = absl::Now();
   status_.Look(*coordinator_, now, time);
   if (const uint64_t refused = status_page_->refused_tokens(); refused > refused_tokens_) {
-    status_.events().Add(StatusEvents::Level::kWarning, fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_),
-                         time);
+    status_.events().Add(StatusEvents::Level::kWarning,
+                         fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_), time);
     refused_tokens_ = refused;
   }
   std::error_code ignored;
@@ -276,10 +275,10 @@ absl::Status SweepRunner::PollProcesses() {
   for (const Launcher::Exit& exit : *exits) {
     progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
                               absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
-    status_.events().Add(StatusEvents::Level::kWarning,
-                         fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how,
-                                     absl::FormatDuration(exit.restarts_in)),
-                         absl::Now());
+    status_.events().Add(
+        StatusEvents::Level::kWarning,
+        fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how, absl::FormatDuration(exit.restarts_in)),
+        absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();

@@ -2,7 +2,8 @@
 #define MARQUEE_SCHEDULER_SWEEP_RUNNER_H_
 
 // Runs a sweep over a cluster from its state to its leaderboard: connects the coordinator to ZeroMQ, the clock, the state on
-// disk and the launcher, and shows how it goes (scheduler/status_page.h). One thread, the caller's. What it leaves in the output folder:
+// disk and the launcher, and shows how it goes (scheduler/status_page.h). One thread, the caller's. What it leaves in the
+// output folder:
 //
 //     state.db, lock        the state, for --resume
 //     logs/NAME.log         of each server and worker (launcher: local)
@@ -102,7 +103,7 @@ class SweepRunner {
   absl::Time next_metrics_ = absl::InfinitePast();
   absl::Time next_status_ = absl::InfinitePast();
   uint64_t refused_tokens_ = 0;  // that were told as events
-  View view_;  // that the connections are of
+  View view_;                    // that the connections are of
   std::string endpoints_written_;
 };
 

@@ -2,6 +2,7 @@
 // Asks for /status.json every two seconds and draws what has changed. Text goes into the page as text, never as markup.
 (() => {
   const POLL = 2000;
+  const MOST_BARS = 16;  // of running trials; the others are in the table
   const STALE = 10;  // seconds without news before the page says so
   const element = id => document.getElementById(id);
   const dark = matchMedia('(prefers-color-scheme: dark)');
@@ -113,7 +114,7 @@
 
   const drawTrials = status => {
     const trials = status.trials.list;
-    const running = trials.filter(trial => trial.status === 'running');
+    const running = trials.filter(trial => trial.status === 'running').slice(0, MOST_BARS);
     draw('running', running, place => place.replaceChildren(...running.map(trial => {
       const run = make('div', undefined, 'run');
       const title = make('p');
@@ -136,7 +137,7 @@
     const name = element('name-filter').value.trim().toLowerCase();
     const shown = trials.filter(trial => (!wanted || trial.status === wanted) && trial.name.toLowerCase().includes(name));
     table('trial-table',
-          [['trial', 'name'], ['status', 'state'], ['kind', 'text', 'more'], ['epochs', 'number'], ['loss', 'number'],
+          [['trial', 'name'], ['status', 'state'], ['kind', 'text', 'more'], ['epochs', 'number'], ['loss', 'number', 'more'],
            ['validation', 'number'], ['by', 'text', 'more'], ['examples/s', 'number', 'more'], ['took', 'number', 'more']],
           shown.map(trial => [
             trial.name, trial.status, trial.kind, `${Math.floor(trial.epoch)}/${trial.epochs}`, figure(trial.loss), figure(trial.validation),
@@ -235,16 +236,15 @@
   const drawMembers = status => {
     const copies = status.view.replication > 1;
     table('server-table',
-          [['server', 'name'], ['state', 'state'], ['host', 'text', 'more'], ['shards', 'number', 'more'], ['primary of', 'number'],
+          [['server', 'name'], ['state', 'state'], ['host and metrics', 'text', 'more'], ['shards', 'number', 'more'], ['primary of', 'number'],
            ...(copies ? [['copies', 'number'], ['filling', 'number', 'more']] : []), ['rows', 'number'], ['memory of rows', 'number', 'more'],
-           ['pulls', 'number', 'more'], ['pushes', 'number', 'more'], ['metrics', 'text', 'more']],
+           ['pulls', 'number', 'more'], ['pushes', 'number', 'more']],
           status.servers.map(server => [
-            server.name, server.state + quiet(server), server.host, whole(server.shards), optional(server.primary_partitions, whole),
+            server.name, server.state + quiet(server), server.metrics || server.host, whole(server.shards), optional(server.primary_partitions, whole),
             ...(copies ? [optional(server.backup_partitions, whole), optional(server.filling_partitions, whole)] : []),
-            optional(server.rows, short), optional(server.bytes, bytes), optional(server.pulls, short), optional(server.pushes, short),
-            server.metrics || '-']));
-    table('worker-table', [['worker', 'name'], ['state', 'state'], ['trains', 'name'], ['host', 'text', 'more'], ['metrics', 'text', 'more']],
-          status.workers.map(worker => [worker.name, worker.state + quiet(worker), worker.trial || '-', worker.host, worker.metrics || '-']));
+            optional(server.rows, short), optional(server.bytes, bytes), optional(server.pulls, short), optional(server.pushes, short)]));
+    table('worker-table', [['worker', 'name'], ['state', 'state'], ['trains', 'name'], ['host and metrics', 'text', 'more']],
+          status.workers.map(worker => [worker.name, worker.state + quiet(worker), worker.trial || '-', worker.metrics || worker.host]));
   };
 
   const drawView = status => {
