@@ -141,6 +141,7 @@ void Checkpoints::StartOver(absl::Time now) {
 void Checkpoints::GiveUp(const std::vector<TrialRun*>& runs, const std::string& reason, absl::Time now) {
   store_->GaveUp(reason);
   ++context_.counters.checkpoints_failed;
+  if (stage_ == Stage::kPausing || stage_ == Stage::kCutting) context_.counters.checkpoint_pause = now - began_;
   context_.shards.Forget(std::exchange(broadcast_, 0));
   ResumeAll(runs);
   stage_ = Stage::kIdle;

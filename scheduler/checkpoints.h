@@ -33,9 +33,11 @@ class Checkpoints {
   void StartOver(absl::Time now);
   absl::Time next_timer() const;
 
-  std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec) const {
-    return store_ == nullptr ? std::nullopt : store_->Newest(trial, spec, context_.numbers.cluster_id);
+  absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec) const {
+    if (store_ == nullptr) return std::optional<TrialCheckpoint>();
+    return store_->Newest(trial, spec, context_.numbers.cluster_id);
   }
+  void CouldNotRead(uint64_t number, const std::string& reason) { store_->CouldNotRead(number, reason); }
   void Refuse(uint64_t number, const std::string& reason) { store_->Refuse(number, reason); }
 
  private:

@@ -72,6 +72,8 @@ class TrialRun {
   const std::string& failure() const { return failure_; }
   // It failed because it could not go on from its checkpoint; 0: it did not.
   uint64_t bad_checkpoint() const { return bad_checkpoint_; }
+  // Then: whether that was because a shard could not read it, and it may be whole.
+  bool could_not_read() const { return could_not_read_; }
   // It has its result, and its model is kept where that was wanted.
   bool complete() const { return complete_; }
   // Successive halving has ended it.
@@ -202,6 +204,7 @@ class TrialRun {
   TrialState saved_;  // of the checkpoint
   std::optional<RowRestorer> restorer_;
   uint64_t bad_checkpoint_ = 0;
+  bool could_not_read_ = false;
   std::optional<ModelKeeper> keeper_;
 
   std::optional<EvaluationChunks> evaluation_;
