@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "common/log.h"
 
@@ -19,6 +20,8 @@ const CheckpointManifest::Trial* Find(const CheckpointManifest& manifest, const 
 
 absl::StatusOr<CheckpointStore::Attempt> CheckpointFiles::Begin() {
   if (absl::Status status = files_.MakeFolders(folder_path_); !status.ok()) return status;
+  const std::string parent = std::filesystem::path(folder_path_).parent_path().string();
+  if (absl::Status status = files_.SyncFolder(parent.empty() ? "." : parent); !status.ok()) return status;
   absl::StatusOr<uint64_t> number = folder_.NextNumber();
   if (!number.ok()) return number.status();
   // Takes the number, whatever becomes of it, also for a scheduler that comes after a loss of power: shards know it by then.

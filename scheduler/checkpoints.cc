@@ -16,8 +16,8 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
                           Outbox& outbox) {
   if (store_ == nullptr) return;
   if (stage_ == Stage::kIdle) {
-    const bool any = std::any_of(runs.begin(), runs.end(), [](const TrialRun* run) { return run->may_be_saved(); });
-    if (!any) return;
+    any_run_ = std::any_of(runs.begin(), runs.end(), [](const TrialRun* run) { return run->may_be_saved(); });
+    if (!any_run_) return;
     if (due_ == absl::InfinitePast()) due_ = now + context_.options.checkpoint_every;
     if (!requested_ && now < due_) return;
     Begin(runs, now);
@@ -51,6 +51,15 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
     return GiveUp(runs, std::string(status.message()), now);
   }
   if (stage_ == Stage::kCutting) {
+    LeaveOutEnded(runs);
+    if (manifest_.trials.empty()) {
+      store_->GaveUp("all its trials have ended");
+      context_.shards.Forget(std::exchange(broadcast_, 0));
+      ResumeAll(runs);
+      stage_ = Stage::kIdle;
+      deadline_ = absl::InfiniteFuture();
+      return;
+    }
     manifest_.pause_seconds = absl::ToDoubleSeconds(now - began_);
     context_.counters.checkpoint_pause = now - began_;
     ResumeAll(runs);
@@ -85,8 +94,9 @@ void Checkpoints::Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox
   manifest_.version = std::string(Version());
   manifest_.base = since_full_ + 1 < context_.options.checkpoint_full_every ? base_ : 0;
   tables_.clear();
-  for (const TrialRun* run : runs) {
+  for (TrialRun* run : runs) {
     if (!run->may_be_saved()) continue;
+    run->Stop();
     manifest_.trials.push_back({.name = run->name(), .spec = run->spec(), .state = run->State(now).ToJson()});
     for (const TableDefinition& table : run->tables()) tables_.push_back(table.number);
   }
@@ -107,6 +117,15 @@ void Checkpoints::Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox
         for (uint32_t i = 0; i < tables.size(); ++i) tables.set(i, tables_[i]);
       },
       now, outbox);
+}
+
+// A trial may end while the cut is made, and a shard that was late have dropped its tables by then: some of its rows are not in
+// the cut. On shards that have made it they stay until they are written.
+void Checkpoints::LeaveOutEnded(const std::vector<TrialRun*>& runs) {
+  std::erase_if(manifest_.trials, [&](const CheckpointManifest::Trial& trial) {
+    return std::none_of(runs.begin(), runs.end(),
+                        [&](const TrialRun* run) { return run->name() == trial.name && run->may_be_saved(); });
+  });
 }
 
 void Checkpoints::AskForFiles(absl::Time now, Outbox& outbox) {
@@ -155,7 +174,7 @@ void Checkpoints::ResumeAll(const std::vector<TrialRun*>& runs) {
 
 absl::Time Checkpoints::next_timer() const {
   if (store_ == nullptr) return absl::InfiniteFuture();
-  if (stage_ == Stage::kIdle) return due_ == absl::InfinitePast() ? absl::InfiniteFuture() : due_;
+  if (stage_ == Stage::kIdle) return any_run_ && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
   return deadline_;
 }
 

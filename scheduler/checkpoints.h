@@ -45,6 +45,7 @@ class Checkpoints {
 
   void Begin(const std::vector<TrialRun*>& runs, absl::Time now);
   void Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox& outbox);
+  void LeaveOutEnded(const std::vector<TrialRun*>& runs);
   void AskForFiles(absl::Time now, Outbox& outbox);
   void Commit(const std::set<std::string>& unfinished, absl::Time now);
   void GiveUp(const std::vector<TrialRun*>& runs, const std::string& reason, absl::Time now);
@@ -54,6 +55,7 @@ class Checkpoints {
   CheckpointStore* store_;
   Stage stage_ = Stage::kIdle;
   bool requested_ = false;
+  bool any_run_ = false;                   // has rows to be saved; else there is nothing to wait for
   absl::Time due_ = absl::InfinitePast();  // the next one; InfinitePast: since the first run
   absl::Time began_;
   absl::Time deadline_ = absl::InfiniteFuture();

@@ -94,6 +94,8 @@ class TrialRun {
   bool may_be_saved() const { return phase_ >= Phase::kTraining && phase_ < Phase::kCleaning && !failed(); }
   // No training is leased until Resume. Quiet: all that was leased is trained, reported and acknowledged.
   void Pause() { chunks_.Pause(); }
+  // While the cut is made: a validation may end meanwhile, and training would go on.
+  void Stop() { chunks_.Stop(); }
   void Resume() { chunks_.Resume(); }
   bool quiet() const { return phase_ != Phase::kTraining || chunks_.quiet(); }
   // Where it stands, while it is quiet.
