@@ -101,8 +101,8 @@ class Coordinator::Impl {
     TrialConfig config;
     StateStore::Trial record;
     int attempts = 0;
-    uint64_t from_checkpoint = 0;   // of the last attempt; 0: from the beginning
-    int unreadable = 0;             // how often in a row its checkpoint could not be read
+    uint64_t from_checkpoint = 0;  // of the last attempt; 0: from the beginning
+    int unreadable = 0;            // how often in a row its checkpoint could not be read
     absl::Time not_before = absl::InfinitePast();
     std::unique_ptr<TrialRun> run;  // while it runs
   };
@@ -500,8 +500,9 @@ void Coordinator::Impl::TryAgainLater(Trial& trial, const std::string& reason, a
   trial.not_before = now + kReadAgain;
   if (++trial.unreadable < kMostUnreadable) return;
   trial.record.status = TrialStatus::kFailed;
-  trial.record.reason = fmt::format("its checkpoint could not be read {} times in a row ({}); a scheduler with --resume tries again",
-                                    trial.unreadable, reason);
+  trial.record.reason =
+      fmt::format("its checkpoint could not be read {} times in a row ({}); a scheduler with --resume tries again",
+                  trial.unreadable, reason);
   SaveTrial(trial.record);
 }
 

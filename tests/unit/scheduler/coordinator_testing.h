@@ -270,7 +270,8 @@ class Harness : public Outbox {
           break;
         }
         if (shard.cannot_read) {
-          reply = NewError({endpoint, 1}, shard.view, asked, wire::Error::Code::STORAGE, "restoreRows.files", "permission denied");
+          reply =
+              NewError({endpoint, 1}, shard.view, asked, wire::Error::Code::STORAGE, "restoreRows.files", "permission denied");
           refused = true;
           break;
         }
