@@ -187,7 +187,7 @@ inline constexpr CounterInfo kCheckpoints{"marquee_checkpoints_total", "checkpoi
 inline constexpr CounterInfo kCheckpointsFailed{"marquee_checkpoints_failed_total", "checkpoints", kScheduler,
                                                 "Checkpoints given up: no space, a lost server, workers that did not pause."};
 inline constexpr GaugeInfo kCheckpointPause{"marquee_checkpoint_pause_seconds", "seconds", kScheduler,
-                                            "How long the last checkpoint kept workers from new work."};
+                                            "How long the last attempt at a checkpoint kept workers from new work."};
 inline constexpr GaugeInfo kCheckpointBytes{"marquee_checkpoint_bytes", "bytes", kScheduler, "Size of the last checkpoint."};
 inline constexpr GaugeInfo kCheckpointNumber{"marquee_checkpoint_number", "", kScheduler,
                                              "Number of the last checkpoint; 0: none yet."};

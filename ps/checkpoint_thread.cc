@@ -34,7 +34,7 @@ void CheckpointThread::Do(std::function<void()> task, size_t bytes) {
 void CheckpointThread::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    const auto may_read = [this] { return position_ != nullptr && !read_.has_value() && block_bytes_ < kMostWaitingBytes; };
+    const auto may_read = [this] { return reader_ != nullptr && !read_.has_value() && block_bytes_ < kMostWaitingBytes; };
     wake_.wait(lock, [&] { return stop_ || !tasks_.empty() || may_read(); });
     if (stop_) return;
     if (!tasks_.empty()) {
@@ -47,17 +47,16 @@ void CheckpointThread::Run() {
       continue;
     }
     const uint64_t reading = reading_;
-    const std::shared_ptr<Position> position = position_;
+    const std::shared_ptr<BlockReader> reader = reader_;
     lock.unlock();
-    std::optional<RowBlock> block;
-    const absl::Status status = ReadBlock(*position, &block);
+    absl::StatusOr<std::optional<RowBlock>> block = reader->Next();
     lock.lock();
     if (reading != reading_) continue;  // given up meanwhile
-    if (!status.ok() || !block.has_value()) {
-      read_ = status;
+    if (!block.ok() || !block->has_value()) {
+      read_ = block.status();
     } else {
-      block_bytes_ += BytesOf(*block);
-      blocks_.push_back(*std::move(block));
+      block_bytes_ += BytesOf(**block);
+      blocks_.push_back(**std::move(block));
     }
   }
 }
@@ -139,11 +138,9 @@ std::optional<absl::StatusOr<RowFileSummary>> CheckpointThread::TakeWritten() {
 
 void CheckpointThread::BeginReading(Files files) {
   StopReading();
-  auto position = std::make_shared<Position>();
-  position->files = std::move(files);
   {
     const std::lock_guard lock(mutex_);
-    position_ = std::move(position);
+    reader_ = std::make_shared<BlockReader>(files_, std::move(files));
   }
   wake_.notify_one();
 }
@@ -151,7 +148,7 @@ void CheckpointThread::BeginReading(Files files) {
 void CheckpointThread::StopReading() {
   const std::lock_guard lock(mutex_);
   ++reading_;
-  position_ = nullptr;
+  reader_ = nullptr;
   blocks_.clear();
   block_bytes_ = 0;
   read_.reset();
@@ -173,33 +170,8 @@ std::optional<RowBlock> CheckpointThread::NextBlock() {
 std::optional<absl::Status> CheckpointThread::TakeRead() {
   const std::lock_guard lock(mutex_);
   if (!read_.has_value() || !blocks_.empty()) return std::nullopt;
-  position_ = nullptr;
+  reader_ = nullptr;
   return std::exchange(read_, std::nullopt);
-}
-
-// The next block that is wanted; none at the end of the last file.
-absl::Status CheckpointThread::ReadBlock(Position& position, std::optional<RowBlock>* block) const {
-  const Files& wanted = position.files;
-  for (; position.file < wanted.files.size(); ++position.file) {
-    const Files::File& file = wanted.files[position.file];
-    if (position.reader == nullptr) {
-      auto reader = RowFileReader::Open(files_, file.path, wanted.cluster_id, file.checkpoint);
-      if (absl::IsNotFound(reader.status())) return absl::DataLossError(reader.status().message());
-      if (!reader.ok()) return reader.status();
-      position.reader = *std::move(reader);
-      position.block = 0;
-    }
-    while (position.block < position.reader->blocks().size()) {
-      const RowFileReader::Place& place = position.reader->blocks()[position.block++];
-      if (!wanted.partitions.contains(place.partition) || !wanted.tables.contains(place.table)) continue;
-      absl::StatusOr<RowBlock> read = position.reader->Read(place);
-      if (!read.ok()) return read.status();
-      *block = *std::move(read);
-      return absl::OkStatus();
-    }
-    position.reader = nullptr;
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace marquee

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "checkpoint/file_system.h"
+#include "ps/block_reader.h"
 #include "ps/checkpoint_io.h"
 
 namespace marquee {
@@ -36,17 +37,8 @@ class CheckpointThread : public CheckpointIo {
   std::optional<absl::Status> TakeRead() override;
 
  private:
-  // Where reading stands; the thread's, but for `files`.
-  struct Position {
-    Files files;
-    size_t file = 0;
-    size_t block = 0;
-    std::unique_ptr<RowFileReader> reader;
-  };
-
   void Run();
   void Do(std::function<void()> task, size_t bytes);
-  absl::Status ReadBlock(Position& position, std::optional<RowBlock>* block) const;
 
   FileSystem& files_;
 
@@ -57,7 +49,7 @@ class CheckpointThread : public CheckpointIo {
   size_t task_bytes_ = 0;
   std::optional<absl::StatusOr<RowFileSummary>> written_;
   uint64_t reading_ = 0;  // counts the times that reading began or was stopped
-  std::shared_ptr<Position> position_;
+  std::shared_ptr<BlockReader> reader_;  // used by the thread alone
   std::deque<RowBlock> blocks_;
   size_t block_bytes_ = 0;
   std::optional<absl::Status> read_;

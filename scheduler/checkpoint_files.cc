@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "common/log.h"
 
@@ -19,21 +20,25 @@ const CheckpointManifest::Trial* Find(const CheckpointManifest& manifest, const 
 
 absl::StatusOr<CheckpointStore::Attempt> CheckpointFiles::Begin() {
   if (absl::Status status = files_.MakeFolders(folder_path_); !status.ok()) return status;
+  const std::string parent = std::filesystem::path(folder_path_).parent_path().string();
+  if (absl::Status status = files_.SyncFolder(parent.empty() ? "." : parent); !status.ok()) return status;
   absl::StatusOr<uint64_t> number = folder_.NextNumber();
   if (!number.ok()) return number.status();
-  // Takes the number, whatever becomes of it.
+  // Takes the number, whatever becomes of it, also for a scheduler that comes after a loss of power: shards know it by then.
   if (absl::Status status = files_.MakeFolders(folder_.FolderOf(*number)); !status.ok()) return status;
+  if (absl::Status status = files_.SyncFolder(folder_path_); !status.ok()) return status;
   return Attempt{.number = *number, .folder = folder_.FolderOf(*number)};
 }
 
-std::set<uint64_t> CheckpointFiles::Needed(const std::set<std::string>& unfinished) const {
+absl::StatusOr<std::set<uint64_t>> CheckpointFiles::Needed(const std::set<std::string>& unfinished) const {
   std::set<uint64_t> needed;
   const absl::StatusOr<std::vector<uint64_t>> numbers = folder_.List();
-  if (!numbers.ok()) return needed;
+  if (!numbers.ok()) return numbers.status();
   std::set<std::string> without = unfinished;
   size_t good = 0;
   for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
     const absl::StatusOr<CheckpointManifest> manifest = folder_.Load(*number);
+    if (!manifest.ok() && !absl::IsDataLoss(manifest.status())) return manifest.status();
     if (!manifest.ok() || refused_.contains(*number)) continue;
     bool wanted = good++ < keep_;
     for (const CheckpointManifest::Trial& trial : manifest->trials) wanted |= without.erase(trial.name) > 0;
@@ -44,22 +49,27 @@ std::set<uint64_t> CheckpointFiles::Needed(const std::set<std::string>& unfinish
 
 absl::Status CheckpointFiles::Commit(const CheckpointManifest& manifest, const std::set<std::string>& unfinished) {
   if (absl::Status status = folder_.Commit(manifest); !status.ok()) return status;
-  if (const absl::Status status = folder_.RemoveAllBut(Needed(unfinished)); !status.ok()) {
+  const absl::StatusOr<std::set<uint64_t>> needed = Needed(unfinished);
+  const absl::Status status = needed.ok() ? folder_.RemoveAllBut(*needed) : needed.status();
+  if (!status.ok()) {
     LogWarning("an old checkpoint cannot be removed", {{"error", std::string(status.message())}});
   }
   return absl::OkStatus();
 }
 
-std::optional<TrialCheckpoint> CheckpointFiles::Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) {
+absl::StatusOr<std::optional<TrialCheckpoint>> CheckpointFiles::Newest(const std::string& trial, const std::string& spec,
+                                                                       uint64_t cluster_id) {
+  const auto unreadable = [](const absl::Status& status) {
+    LogWarning("checkpoints cannot be read; trying again", {{"error", std::string(status.message())}});
+    return absl::UnavailableError(status.message());
+  };
   const absl::StatusOr<std::vector<uint64_t>> numbers = folder_.List();
-  if (!numbers.ok()) {
-    LogWarning("checkpoints cannot be listed", {{"error", std::string(numbers.status().message())}});
-    return std::nullopt;
-  }
+  if (!numbers.ok()) return unreadable(numbers.status());
   for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
     if (refused_.contains(*number)) continue;
     const absl::StatusOr<std::vector<CheckpointManifest>> chain = folder_.Chain(*number);
     const absl::Status status = chain.ok() ? folder_.Look(*chain) : chain.status();
+    if (!status.ok() && !absl::IsDataLoss(status)) return unreadable(status);
     if (!status.ok()) {
       Refuse(*number, std::string(status.message()));
       continue;
@@ -82,7 +92,11 @@ std::optional<TrialCheckpoint> CheckpointFiles::Newest(const std::string& trial,
     LogInfo("a trial goes on from a checkpoint", {{"trial", trial}, {"number", *number}});
     return point;
   }
-  return std::nullopt;
+  return std::optional<TrialCheckpoint>();
+}
+
+void CheckpointFiles::CouldNotRead(uint64_t number, const std::string& reason) {
+  LogWarning("a checkpoint cannot be read; trying again", {{"number", number}, {"reason", reason}});
 }
 
 void CheckpointFiles::GaveUp(const std::string& reason) {

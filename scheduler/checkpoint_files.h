@@ -19,12 +19,14 @@ class CheckpointFiles : public CheckpointStore {
 
   absl::StatusOr<Attempt> Begin() override;
   absl::Status Commit(const CheckpointManifest& manifest, const std::set<std::string>& unfinished) override;
-  std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) override;
+  absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec,
+                                                        uint64_t cluster_id) override;
   void Refuse(uint64_t number, const std::string& reason) override;
+  void CouldNotRead(uint64_t number, const std::string& reason) override;
   void GaveUp(const std::string& reason) override;
 
  private:
-  std::set<uint64_t> Needed(const std::set<std::string>& unfinished) const;
+  absl::StatusOr<std::set<uint64_t>> Needed(const std::set<std::string>& unfinished) const;
 
   FileSystem& files_;
   std::string folder_path_;

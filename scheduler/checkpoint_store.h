@@ -41,11 +41,15 @@ class CheckpointStore {
   // It is one from now on. Older ones that are no longer needed are removed: `unfinished` names the trials that may still go on
   // from theirs.
   virtual absl::Status Commit(const CheckpointManifest& manifest, const std::set<std::string>& unfinished) = 0;
-  // The newest that has the trial with this configuration, and that looks whole.
-  virtual std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) = 0;
+  // The newest that has the trial with this configuration, and that looks whole; none if there is none. Unavailable if one
+  // cannot be read at the moment, which says nothing of what is in it: the trial waits, and does not begin anew.
+  virtual absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec,
+                                                                uint64_t cluster_id) = 0;
   // It turned out to be damaged: it is not to be had any more.
   virtual void Refuse(uint64_t number, const std::string& reason) = 0;
-  // An attempt did not come to its end: for whoever looks.
+  // A shard could not read it, and it may be whole: for whoever looks.
+  virtual void CouldNotRead(uint64_t number, const std::string& reason) = 0;
+  // An attempt did not come to its end: likewise.
   virtual void GaveUp(const std::string& reason) = 0;
 };
 

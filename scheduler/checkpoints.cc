@@ -19,6 +19,7 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
   if (!training) unsaved_since_ = absl::InfinitePast();
   if (training && unsaved_since_ == absl::InfinitePast()) unsaved_since_ = now;
   if (stage_ == Stage::kIdle) {
+    any_run_ = training;
     if (!training) return;
     if (due_ == absl::InfinitePast()) due_ = now + context_.options.checkpoint_every;
     if (!requested_ && now < due_) return;
@@ -51,6 +52,15 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
     return GiveUp(runs, std::string(status.message()), now);
   }
   if (stage_ == Stage::kCutting) {
+    LeaveOutEnded(runs);
+    if (manifest_.trials.empty()) {
+      store_->GaveUp("all its trials have ended");
+      context_.shards.Forget(std::exchange(broadcast_, 0));
+      ResumeAll(runs);
+      stage_ = Stage::kIdle;
+      deadline_ = absl::InfiniteFuture();
+      return;
+    }
     manifest_.pause_seconds = absl::ToDoubleSeconds(now - began_);
     context_.counters.checkpoint_pause = now - began_;
     ResumeAll(runs);
@@ -85,8 +95,9 @@ void Checkpoints::Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox
   manifest_.version = std::string(Version());
   manifest_.base = since_full_ + 1 < context_.options.checkpoint_full_every ? base_ : 0;
   tables_.clear();
-  for (const TrialRun* run : runs) {
+  for (TrialRun* run : runs) {
     if (!run->may_be_saved()) continue;
+    run->Stop();
     manifest_.trials.push_back({.name = run->name(), .spec = run->spec(), .state = run->State(now).ToJson()});
     for (const TableDefinition& table : run->tables()) tables_.push_back(table.number);
   }
@@ -107,6 +118,15 @@ void Checkpoints::Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox
         for (uint32_t i = 0; i < tables.size(); ++i) tables.set(i, tables_[i]);
       },
       now, outbox);
+}
+
+// A trial may end while the cut is made, and a shard that was late have dropped its tables by then: some of its rows are not in
+// the cut. On shards that have made it they stay until they are written.
+void Checkpoints::LeaveOutEnded(const std::vector<TrialRun*>& runs) {
+  std::erase_if(manifest_.trials, [&](const CheckpointManifest::Trial& trial) {
+    return std::none_of(runs.begin(), runs.end(),
+                        [&](const TrialRun* run) { return run->name() == trial.name && run->may_be_saved(); });
+  });
 }
 
 void Checkpoints::AskForFiles(absl::Time now, Outbox& outbox) {
@@ -142,6 +162,7 @@ void Checkpoints::StartOver(absl::Time now) {
 void Checkpoints::GiveUp(const std::vector<TrialRun*>& runs, const std::string& reason, absl::Time now) {
   store_->GaveUp(reason);
   ++context_.counters.checkpoints_failed;
+  if (stage_ == Stage::kPausing || stage_ == Stage::kCutting) context_.counters.checkpoint_pause = now - began_;
   context_.shards.Forget(std::exchange(broadcast_, 0));
   ResumeAll(runs);
   stage_ = Stage::kIdle;
@@ -155,7 +176,7 @@ void Checkpoints::ResumeAll(const std::vector<TrialRun*>& runs) {
 
 absl::Time Checkpoints::next_timer() const {
   if (store_ == nullptr) return absl::InfiniteFuture();
-  if (stage_ == Stage::kIdle) return due_ == absl::InfinitePast() ? absl::InfiniteFuture() : due_;
+  if (stage_ == Stage::kIdle) return any_run_ && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
   return deadline_;
 }
 

@@ -37,9 +37,11 @@ class Checkpoints {
     return unsaved_since_ == absl::InfinitePast() ? absl::ZeroDuration() : now - unsaved_since_;
   }
 
-  std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec) const {
-    return store_ == nullptr ? std::nullopt : store_->Newest(trial, spec, context_.numbers.cluster_id);
+  absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec) const {
+    if (store_ == nullptr) return std::optional<TrialCheckpoint>();
+    return store_->Newest(trial, spec, context_.numbers.cluster_id);
   }
+  void CouldNotRead(uint64_t number, const std::string& reason) { store_->CouldNotRead(number, reason); }
   void Refuse(uint64_t number, const std::string& reason) { store_->Refuse(number, reason); }
 
  private:
@@ -47,6 +49,7 @@ class Checkpoints {
 
   void Begin(const std::vector<TrialRun*>& runs, absl::Time now);
   void Cut(const std::vector<TrialRun*>& runs, absl::Time now, Outbox& outbox);
+  void LeaveOutEnded(const std::vector<TrialRun*>& runs);
   void AskForFiles(absl::Time now, Outbox& outbox);
   void Commit(const std::set<std::string>& unfinished, absl::Time now);
   void GiveUp(const std::vector<TrialRun*>& runs, const std::string& reason, absl::Time now);
@@ -56,6 +59,7 @@ class Checkpoints {
   CheckpointStore* store_;
   Stage stage_ = Stage::kIdle;
   bool requested_ = false;
+  bool any_run_ = false;                             // has rows to be saved; else there is nothing to wait for
   absl::Time due_ = absl::InfinitePast();            // the next one; InfinitePast: since the first run
   absl::Time unsaved_since_ = absl::InfinitePast();  // what was trained since; InfinitePast: nothing
   absl::Time began_;

@@ -23,6 +23,8 @@ using Body = wire::Envelope::Body;
 using Code = wire::Error::Code;
 
 constexpr absl::Duration kAskAssignmentAgain = absl::Milliseconds(100);
+constexpr absl::Duration kReadAgain = absl::Seconds(10);  // a checkpoint that cannot be read
+constexpr int kMostUnreadable = 30;                       // then its trial fails
 
 std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
 
@@ -72,8 +74,12 @@ class Coordinator::Impl {
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
   void OnTimer(absl::Time now, Outbox& outbox);
   absl::Time next_timer() const {
-    return std::min(
+    absl::Time next = std::min(
         {context_.members.next_expiry(), context_.shards.next_timer(), view_changes_.next_timer(), checkpoints_.next_timer()});
+    for (const Trial& trial : trials_) {
+      if (trial.not_before > last_advance_) next = std::min(next, trial.not_before);
+    }
+    return next;
   }
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
   bool done() const;
@@ -96,7 +102,9 @@ class Coordinator::Impl {
     TrialConfig config;
     StateStore::Trial record;
     int attempts = 0;
-    uint64_t from_checkpoint = 0;   // of the last attempt; 0: from the beginning
+    uint64_t from_checkpoint = 0;  // of the last attempt; 0: from the beginning
+    int unreadable = 0;            // how often in a row its checkpoint could not be read
+    absl::Time not_before = absl::InfinitePast();
     std::unique_ptr<TrialRun> run;  // while it runs
   };
 
@@ -124,7 +132,8 @@ class Coordinator::Impl {
   ShardKnowledge Knowledge() const;
   void Advance(absl::Time now, Outbox& outbox);
   void AdvanceCheckpoints(absl::Time now, Outbox& outbox);
-  void FinishRun(Trial& trial);
+  void FinishRun(Trial& trial, absl::Time now);
+  void TryAgainLater(Trial& trial, const std::string& reason, absl::Time now);
   void StartTrials(absl::Time now, Outbox& outbox);
   bool MayStart(Trial& trial);
   void FillRanks(TrialRun& run, std::vector<std::string>& free, absl::Time now, Outbox& outbox);
@@ -135,6 +144,7 @@ class Coordinator::Impl {
   ShardSetup setup_;
   ViewChanges view_changes_;
   Checkpoints checkpoints_;
+  absl::Time last_advance_ = absl::InfinitePast();
   std::vector<Trial> trials_;
   std::map<std::string, size_t> by_name_;  // of trials_
   std::set<uint64_t> done_sessions_;       // whose trial was finished: their workers are told `done`
@@ -412,12 +422,13 @@ void Coordinator::Impl::StartOver(const std::string& name) {
     if (trial.run == nullptr) continue;
     open_sessions.merge(trial.run->open_sessions());
     if (trial.run->complete() || trial.run->failed()) {
-      FinishRun(trial);  // only its tables were left to be dropped
+      FinishRun(trial, last_advance_);  // only its tables were left to be dropped
       continue;
     }
     FreeWorkers(*trial.run);
     trial.run = nullptr;
     trial.record.status = TrialStatus::kPending;
+    trial.unreadable = 0;
     if (trial.attempts < context_.options.max_attempts) continue;
     trial.record.status = TrialStatus::kFailed;
     trial.record.reason = fmt::format("a server was lost in each of {} attempts, at last '{}'", trial.attempts, name);
@@ -429,6 +440,7 @@ void Coordinator::Impl::StartOver(const std::string& name) {
 // ------------------------------------------------------------------------------------------------------------ trials
 
 void Coordinator::Impl::Advance(absl::Time now, Outbox& outbox) {
+  last_advance_ = now;
   const bool was_ready = setup_.ready();
   setup_.Advance(now, outbox);
   if (setup_.ready() && !was_ready) view_changes_.Begin();
@@ -436,7 +448,7 @@ void Coordinator::Impl::Advance(absl::Time now, Outbox& outbox) {
   for (Trial& trial : trials_) {
     if (trial.run == nullptr) continue;
     trial.run->Advance(now, outbox);
-    if (trial.run->over()) FinishRun(trial);
+    if (trial.run->over()) FinishRun(trial, now);
   }
   if (setup_.ready() && context_.status.ok()) StartTrials(now, outbox);
   AdvanceCheckpoints(now, outbox);
@@ -459,15 +471,22 @@ void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
 }
 
 // The result is saved before anybody hears of it.
-void Coordinator::Impl::FinishRun(Trial& trial) {
+void Coordinator::Impl::FinishRun(Trial& trial, absl::Time now) {
   const TrialRun& run = *trial.run;
-  if (run.bad_checkpoint() != 0) {  // the one before, or from the beginning
-    checkpoints_.Refuse(run.bad_checkpoint(), run.failure());
+  if (run.bad_checkpoint() != 0) {  // the one before, or from the beginning, or the same once it can be read
+    const std::string failure = run.failure();
+    run.could_not_read() ? checkpoints_.CouldNotRead(run.bad_checkpoint(), failure)
+                         : checkpoints_.Refuse(run.bad_checkpoint(), failure);
+    const bool again = run.could_not_read();
     FreeWorkers(run);
     trial.run = nullptr;
     trial.record.status = TrialStatus::kPending;
+    if (!again) return;
+    --trial.attempts;
+    TryAgainLater(trial, failure, now);
     return;
   }
+  trial.unreadable = 0;
   trial.record.status = run.failed() ? TrialStatus::kFailed : run.halted() ? TrialStatus::kStopped : TrialStatus::kFinished;
   trial.record.reason = run.failure();
   trial.record.result = run.Result();
@@ -476,6 +495,17 @@ void Coordinator::Impl::FinishRun(Trial& trial) {
   FreeWorkers(run);
   trial.run = nullptr;
   if (trial.record.result.kept) RemoveWorseModels();
+}
+
+// Its checkpoint is there and cannot be read: what was trained must not be thrown away for a mount that is missing for a while.
+void Coordinator::Impl::TryAgainLater(Trial& trial, const std::string& reason, absl::Time now) {
+  trial.not_before = now + kReadAgain;
+  if (++trial.unreadable < kMostUnreadable) return;
+  trial.record.status = TrialStatus::kFailed;
+  trial.record.reason =
+      fmt::format("its checkpoint could not be read {} times in a row ({}); a scheduler with --resume tries again",
+                  trial.unreadable, reason);
+  SaveTrial(trial.record);
 }
 
 std::optional<double> Coordinator::Impl::ScoreOf(const Trial& trial) const {
@@ -514,12 +544,16 @@ void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
     if (trial.run != nullptr) FillRanks(*trial.run, free, now, outbox);
   }
   for (Trial& trial : trials_) {
-    if (trial.record.status != TrialStatus::kPending || !MayStart(trial)) continue;
+    if (trial.record.status != TrialStatus::kPending || now < trial.not_before || !MayStart(trial)) continue;
     if (free.size() < context_.options.workers_per_trial) continue;
+    absl::StatusOr<std::optional<TrialCheckpoint>> checkpoint = checkpoints_.Newest(trial.record.name, trial.record.spec);
+    if (!checkpoint.ok()) {
+      TryAgainLater(trial, std::string(checkpoint.status().message()), now);
+      continue;
+    }
     ++context_.numbers.trial;
     if (!context_.SaveNumbers()) return;
-    std::optional<TrialCheckpoint> checkpoint = checkpoints_.Newest(trial.record.name, trial.record.spec);
-    const uint64_t from = checkpoint.has_value() ? checkpoint->number : 0;
+    const uint64_t from = checkpoint->has_value() ? (*checkpoint)->number : 0;
     // A trial that gets further each time is not the one to blame.
     trial.attempts = from > trial.from_checkpoint ? 1 : trial.attempts + 1;
     trial.from_checkpoint = from;
@@ -528,7 +562,7 @@ void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
     trial.run = std::make_unique<TrialRun>(
         context_, trial.config, trial.record.spec, context_.numbers.trial,
         [this, &config = trial.config](const auto& validation) { return WantsModel(config, validation); }, now,
-        std::move(checkpoint));
+        *std::move(checkpoint));
     FillRanks(*trial.run, free, now, outbox);
   }
 }

@@ -190,7 +190,7 @@ class Coordinator {
              sessions_opened = 0, sessions_closed = 0, examples = 0, repeated_examples = 0;
     uint64_t checkpoints = 0, checkpoints_failed = 0;
     uint64_t checkpoint_number = 0, checkpoint_bytes = 0;  // of the last one
-    absl::Duration checkpoint_pause;                       // likewise
+    absl::Duration checkpoint_pause;                       // of the last attempt
     uint64_t trials_restored = 0;                          // that went on from a checkpoint
     std::map<std::string, uint64_t> rejected;              // by error code name
   };

@@ -24,7 +24,8 @@ class RowRestorer {
   RowRestorer(const RowRestorer&) = delete;
   RowRestorer& operator=(const RowRestorer&) = delete;
 
-  // An error says why the trial cannot go on from this checkpoint.
+  // An error says why the trial cannot go on from this checkpoint: Unavailable if a shard could not read it, which says nothing
+  // of what is in it.
   absl::Status Advance(absl::Time now, Outbox& outbox);
   bool done() const { return done_; }
 

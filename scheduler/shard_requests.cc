@@ -15,8 +15,10 @@ bool PassesByItself(wire::Error::Code code) {
 }
 
 absl::Status StatusOf(const std::string& endpoint, wire::Error::Reader error) {
-  return absl::FailedPreconditionError(fmt::format("shard {} refused: {}: {}: {}", endpoint, ErrorCodeName(error.getCode()),
-                                                   error.getField().cStr(), error.getMessage().cStr()));
+  const std::string text = fmt::format("shard {} refused: {}: {}: {}", endpoint, ErrorCodeName(error.getCode()),
+                                       error.getField().cStr(), error.getMessage().cStr());
+  const bool storage = error.getCode() == wire::Error::Code::STORAGE;
+  return storage ? absl::UnavailableError(text) : absl::FailedPreconditionError(text);
 }
 
 // Whether a shard was asked to begin what it was told the end of already: a shard that joins is told what there is, and may

@@ -63,6 +63,11 @@ class TrainingChunks {
   // Leases nothing for now; with fixed lanes only until each has had as many chunks as the one that has had most, so that a
   // pause does not change who trains what when.
   void Pause();
+  // Leases nothing at all until Resume: a cut is made.
+  void Stop() {
+    paused_ = true;
+    pause_limit_ = 0;
+  }
   void Resume() { paused_ = false; }
   // While it pauses: all that was leased is trained and reported.
   bool quiet() const;

@@ -262,6 +262,7 @@ bool TrialRun::Step(absl::Time now, Outbox& outbox) {
       if (restorer_.has_value()) {
         if (absl::Status status = restorer_->Advance(now, outbox); !status.ok()) {
           bad_checkpoint_ = checkpoint_->number;
+          could_not_read_ = absl::IsUnavailable(status);
           Fail(std::string(status.message()));
         }
         if (!failed() && restorer_->done()) phase_ = Phase::kTraining;

@@ -72,6 +72,8 @@ class TrialRun {
   const std::string& failure() const { return failure_; }
   // It failed because it could not go on from its checkpoint; 0: it did not.
   uint64_t bad_checkpoint() const { return bad_checkpoint_; }
+  // Then: whether that was because a shard could not read it, and it may be whole.
+  bool could_not_read() const { return could_not_read_; }
   // It has its result, and its model is kept where that was wanted.
   bool complete() const { return complete_; }
   // Successive halving has ended it.
@@ -92,6 +94,8 @@ class TrialRun {
   bool may_be_saved() const { return phase_ >= Phase::kTraining && phase_ < Phase::kCleaning && !failed(); }
   // No training is leased until Resume. Quiet: all that was leased is trained, reported and acknowledged.
   void Pause() { chunks_.Pause(); }
+  // While the cut is made: a validation may end meanwhile, and training would go on.
+  void Stop() { chunks_.Stop(); }
   void Resume() { chunks_.Resume(); }
   bool quiet() const { return phase_ != Phase::kTraining || chunks_.quiet(); }
   // Where it stands, while it is quiet.
@@ -202,6 +206,7 @@ class TrialRun {
   TrialState saved_;  // of the checkpoint
   std::optional<RowRestorer> restorer_;
   uint64_t bad_checkpoint_ = 0;
+  bool could_not_read_ = false;
   std::optional<ModelKeeper> keeper_;
 
   std::optional<EvaluationChunks> evaluation_;

@@ -50,6 +50,7 @@ std::string Ledger::CheckApplied(uint64_t session, uint64_t sequence) const {
 }
 
 std::optional<Ledger::Place> Ledger::TakePlace(TableNumber table, uint32_t dim, Id id, AttemptNumber attempt) {
+  fresh_copies_.erase(table);
   Row& row = tables_[table][id];
   row.dim = dim;
   const size_t place = row.places.size();
@@ -111,7 +112,7 @@ std::string Ledger::CheckFresh(TableNumber table, Id id, absl::Span<const float>
                                uint64_t step) const {
   const Row* row = FindRow(table, id);
   if (row == nullptr) return "";
-  for (size_t place = 0; place < row->places.size(); ++place) {
+  for (size_t place = row->copied; place < row->places.size(); ++place) {
     const Attempt& attempt = attempts_[row->places[place] - 1];
     if (attempt.session == session || attempt.step > step || Count(values, place) == 1) continue;
     return fmt::format("table {} row {:x}: {} is missing; it should have been waited for", table, id, Name(row->places[place]));
@@ -123,12 +124,23 @@ std::string Ledger::CheckNoneFrom(TableNumber table, Id id, absl::Span<const flo
                                   uint64_t step) const {
   const Row* row = FindRow(table, id);
   if (row == nullptr) return "";
-  for (size_t place = 0; place < row->places.size(); ++place) {
+  for (size_t place = row->copied; place < row->places.size(); ++place) {
     const Attempt& attempt = attempts_[row->places[place] - 1];
     if (attempt.session == session || attempt.step < step || Count(values, place) == 0) continue;
     return fmt::format("table {} row {:x}: {} is there; it should have waited", table, id, Name(row->places[place]));
   }
   return "";
+}
+
+void Ledger::CopyTable(TableNumber from, TableNumber to, const Cut& cut) {
+  if (!copied_.insert(to).second) return;
+  fresh_copies_.insert(to);
+  for (const auto& [id, row] : tables_[from]) {
+    Row copy{.dim = row.dim, .places = row.places, .copied = 0};
+    std::erase_if(copy.places, [&](AttemptNumber attempt) { return attempt > cut.attempts; });
+    copy.copied = copy.places.size();
+    if (copy.copied > 0) tables_[to].emplace(id, std::move(copy));
+  }
 }
 
 std::vector<Id> Ledger::RowsOf(TableNumber table) const {
@@ -141,10 +153,17 @@ std::vector<Id> Ledger::RowsOf(TableNumber table) const {
 
 std::string Ledger::CheckExamples(uint64_t trial, uint64_t examples, uint32_t epochs, uint64_t repeated) const {
   std::vector<uint32_t> times(examples * epochs, 0);
-  for (const Attempt& attempt : attempts_) {
-    if (attempt.trial != trial || attempt.acknowledged_as == 0) continue;
-    if (attempt.epoch >= epochs) return fmt::format("trial {} ended after {} epochs and trained more", trial, epochs);
-    for (uint64_t position = attempt.begin; position < attempt.end; ++position) ++times[attempt.epoch * examples + position];
+  Cut until{.attempts = attempts_.size(), .acknowledged = acknowledged_};
+  for (uint64_t part = trial; part != 0;) {
+    for (AttemptNumber number = 1; number <= until.attempts; ++number) {
+      const Attempt& attempt = attempts_[number - 1];
+      if (attempt.trial != part || attempt.acknowledged_as == 0 || attempt.acknowledged_as > until.acknowledged) continue;
+      if (attempt.epoch >= epochs) return fmt::format("trial {} ended after {} epochs and trained more", trial, epochs);
+      for (uint64_t position = attempt.begin; position < attempt.end; ++position) ++times[attempt.epoch * examples + position];
+    }
+    const auto origin = went_on_.find(part);
+    part = origin == went_on_.end() ? 0 : origin->second.trial;
+    if (part != 0) until = origin->second.cut;
   }
   uint64_t more = 0;
   for (size_t i = 0; i < times.size(); ++i) {

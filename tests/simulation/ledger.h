@@ -9,7 +9,8 @@
 //
 // Promises that are checked with each row that is read, and with all rows before their table is dropped:
 //   acknowledged pushes (before the read was asked for) were applied exactly once; others at most once; nothing else was.
-// With what workers tell of steps: the staleness bound, the order of ranks in synchronous mode, and how often each example was
+// Those of a trial that went on from a checkpoint were acknowledged before its cut or are in its own sessions. With what
+// workers tell of steps: the staleness bound, the order of ranks in synchronous mode, and how often each example was
 // trained.
 
 #include <cstdint>
@@ -80,6 +81,19 @@ class Ledger {
   // The table's rows are gone: nothing is promised of it any more. Its trial starts anew in other tables.
   void RollBack(TableNumber table) { rolled_back_.insert(table); }
 
+  // All that was begun and acknowledged by now.
+  struct Cut {
+    AttemptNumber attempts = 0;
+    uint64_t acknowledged = 0;
+  };
+  Cut CutNow() const { return {.attempts = attempts_.size(), .acknowledged = acknowledged_}; }
+  // A trial goes on from where another attempt at it stood at a cut: what that had trained counts for it.
+  void GoOn(uint64_t from, uint64_t trial, const Cut& cut) { went_on_.emplace(trial, Origin{.trial = from, .cut = cut}); }
+  // A table begins with what another held at a cut: of the pushes begun by then, what is promised of it.
+  void CopyTable(TableNumber from, TableNumber to, const Cut& cut);
+  // Nobody has pushed to the copy yet: shards may still be restoring it.
+  bool IsFreshCopy(TableNumber table) const { return fresh_copies_.contains(table); }
+
   // Ids of a table that anybody has pushed to, ascending.
   std::vector<Id> RowsOf(TableNumber table) const;
 
@@ -94,10 +108,15 @@ class Ledger {
   struct Row {
     uint32_t dim = 0;
     std::vector<AttemptNumber> places;  // in the order of columns, then digits
+    size_t copied = 0;                  // so many of them came with the table it was copied from
   };
   struct Server {
     std::string shard;
     uint64_t view = 0;
+  };
+  struct Origin {
+    uint64_t trial = 0;
+    Cut cut;
   };
   std::string Name(AttemptNumber number) const;
   const Row* FindRow(TableNumber table, Id id) const;  // nullptr if nobody pushed to it, or it was rolled back
@@ -105,7 +124,9 @@ class Ledger {
   std::vector<Attempt> attempts_;
   std::map<uint64_t, std::map<uint64_t, AttemptNumber>> sequences_;     // by session and last sequence
   std::map<std::tuple<uint64_t, uint32_t, uint64_t>, uint64_t> owner_;  // of (trial, epoch, position): the newest session
+  std::map<uint64_t, Origin> went_on_;                                  // by trial
   std::map<TableNumber, std::map<Id, Row>> tables_;
+  std::set<TableNumber> copied_, fresh_copies_;
   std::map<std::pair<TableNumber, Id>, Server> servers_;  // of the newest view that a row was served under
   std::set<TableNumber> rolled_back_;
   std::set<uint64_t> closed_;

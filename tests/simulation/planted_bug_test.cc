@@ -12,7 +12,7 @@ void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
 namespace {
 
-constexpr uint64_t kMostSeeds = 1000;
+constexpr uint64_t kMostSeeds = 3000;
 
 class PlantedBugTest : public testing::TestWithParam<PlantedBug> {};
 

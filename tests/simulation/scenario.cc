@@ -7,6 +7,8 @@
 #include <map>
 #include <utility>
 
+#include "tests/simulation/draw_checkpoints.h"
+
 namespace marquee::simulation {
 namespace {
 
@@ -264,6 +266,7 @@ Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
   scenario.launcher_reports_exits = random.OneIn(2);
   scenario.same_endpoints = random.OneIn(2);
   DrawReplication(random, scenario);
+  DrawCheckpoints(seed, bug != nullptr && bug->checkpoints, scenario);
   if (bug != nullptr && bug->one_copy) scenario.coordinator.replication = 1;
   return scenario;
 }
@@ -333,6 +336,11 @@ std::string Scenario::Describe() const {
     text += fmt::format("  {} crashes from {:.3f} s on, once it has {} a {}, for {}\n", crash.name, seconds(crash.from),
                         kPoints[static_cast<size_t>(crash.point)], BodyName(crash.kind), absl::FormatDuration(crash.down));
   }
+  if (checkpoints.has_value()) {
+    text += checkpoints->Describe();
+    text += fmt::format("  one is made every {}, one of {} is full\n", absl::FormatDuration(coordinator.checkpoint_every),
+                        coordinator.checkpoint_full_every);
+  }
   if (clock_drift > 0) text += fmt::format("  clocks drift by up to {}\n", clock_drift);
   return text;
 }
@@ -347,16 +355,20 @@ void Outcome::Add(const Outcome& other) {
   copies_checked += other.copies_checked;
   sessions_lost += other.sessions_lost;
   repeated_examples += other.repeated_examples;
+  checkpoints_made += other.checkpoints_made;
+  copies_restored += other.copies_restored;
+  disk_faults += other.disk_faults;
   seconds += other.seconds;
 }
 
 std::string Outcome::Totals() const {
   return fmt::format(
       "{:.0f} simulated seconds, {} messages, {} steps, {} pushes, {} of them acknowledged as duplicates, {} rows checked, {} "
-      "of "
-      "them for staleness, {} copies of partitions compared, {} sessions lost, {} examples repeated",
+      "of them for staleness, {} copies of partitions compared, {} sessions lost, {} examples repeated, {} checkpoints made, "
+      "{} "
+      "partitions restored, {} disk faults",
       seconds, messages, steps, pushes, duplicates, rows_checked, staleness_checks, copies_checked, sessions_lost,
-      repeated_examples);
+      repeated_examples, checkpoints_made, copies_restored, disk_faults);
 }
 
 std::string ReplayCommand(uint64_t seed) { return fmt::format("bin/simulate --seeds {}..{} --trace", seed, seed); }

@@ -4,12 +4,14 @@
 // What one simulated run consists of: the cluster, the sweep, and everything that goes wrong. Drawn from a seed.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/trial_config.h"
 #include "ps/forwarding.h"
 #include "scheduler/coordinator.h"
+#include "tests/simulation/sim_checkpoints.h"
 #include "tests/simulation/sim_worker.h"
 #include "tests/simulation/tamper.h"
 #include "tests/simulation/world.h"
@@ -63,6 +65,7 @@ struct Scenario {
   };
   std::vector<Crash> crashes;
   double clock_drift = 0;
+  std::optional<CheckpointScenario> checkpoints;
 
   // One in which the bug can show, if one is to be planted.
   static Scenario FromSeed(uint64_t seed, const PlantedBug* bug = nullptr);
@@ -86,7 +89,10 @@ struct Outcome {
   uint64_t copies_checked = 0;    // partitions whose two copies were compared
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
-  double seconds = 0;  // simulated
+  uint64_t checkpoints_made = 0;
+  uint64_t copies_restored = 0;  // partitions of tables that were compared with their checkpoint
+  uint64_t disk_faults = 0;      // operations that failed, and bits that flipped
+  double seconds = 0;            // simulated
 
   // Of the first server that was killed in a cluster with two copies: until the view in which others serve what it did is on
   // all shards, and until every partition has two copies again; and the messages of that time. 0: never.

@@ -4,11 +4,14 @@
 // A simulated `scheduler` process: the real coordinator, and a disk that outlives it.
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "scheduler/checkpoint_store.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/model_store.h"
+#include "tests/simulation/faulty_disk.h"
 #include "tests/simulation/world.h"
 
 namespace marquee::simulation {
@@ -32,6 +35,7 @@ class SimDisk : public StateStore {
   }
 
   const std::map<std::string, Trial>& trials() const { return trials_; }
+  const Numbers& numbers() const { return numbers_; }
 
  private:
   Numbers numbers_;
@@ -40,19 +44,29 @@ class SimDisk : public StateStore {
 
 class SimScheduler : public Process {
  public:
-  SimScheduler(Identity self, const CoordinatorOptions& options, SimDisk& disk, ModelStore& models)
-      : coordinator_(std::move(self), options, disk, &models) {}
+  // `checkpoints` may be null, and `files` with it: what it is written to, until the process dies.
+  SimScheduler(Identity self, const CoordinatorOptions& options, SimDisk& disk, ModelStore& models,
+               std::unique_ptr<CheckpointStore> checkpoints, std::shared_ptr<FaultyDisk::Machine> files)
+      : checkpoints_(std::move(checkpoints)),
+        files_(std::move(files)),
+        coordinator_(std::move(self), options, disk, &models, checkpoints_.get()) {}
 
   absl::Status Start(const std::vector<TrialConfig>& trials) { return coordinator_.Start(trials); }
   Coordinator& coordinator() { return coordinator_; }
 
   void OnMessage(const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
-    coordinator_.OnMessage(message, now, outbox);
+    UntilDead sent(files_.get(), outbox);
+    coordinator_.OnMessage(message, now, sent);
   }
-  void OnTimer(absl::Time now, Outbox& outbox) override { coordinator_.OnTimer(now, outbox); }
+  void OnTimer(absl::Time now, Outbox& outbox) override {
+    UntilDead sent(files_.get(), outbox);
+    coordinator_.OnTimer(now, sent);
+  }
   absl::Time next_timer() const override { return coordinator_.next_timer(); }
 
  private:
+  std::unique_ptr<CheckpointStore> checkpoints_;
+  std::shared_ptr<FaultyDisk::Machine> files_;
   Coordinator coordinator_;
 };
 

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "tests/simulation/sim_checkpoint_io.h"
+
 namespace marquee::simulation {
 
 using Body = wire::Envelope::Body;
@@ -18,15 +20,32 @@ uint64_t Applied(const Shard& shard) { return shard.counters().pushes - shard.co
 }  // namespace
 
 SimServer::SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints,
-                     Peer scheduler, const ReplicationOptions& replication)
+                     Peer scheduler, const ReplicationOptions& replication, const Checkpoints& checkpoints)
     : world_(world),
       ledger_(ledger),
       tamper_(tamper),
+      checkpoints_(checkpoints),
       self_(std::move(self)),
       endpoints_(std::move(endpoints)),
       scheduler_(std::move(scheduler)) {
+  FileSystem* files = nullptr;
+  if (checkpoints_.disk != nullptr) {
+    machine_ = checkpoints_.disk->Boot(self_.name);
+    files = machine_.get();
+    if (tamper_ != nullptr) tampered_files_ = tamper_->WrapFiles(*files);
+    if (tampered_files_ != nullptr) files = tampered_files_.get();
+  }
   for (const std::string& endpoint : endpoints_) {
-    shards_[endpoint].shard = std::make_unique<Shard>(self_, ShardOptions{.replication = replication});
+    Hosted& hosted = shards_[endpoint];
+    CheckpointIo* io = nullptr;
+    if (files != nullptr) {
+      const auto clock = [this] { return world_.now(); };
+      hosted.io = std::make_unique<SimCheckpointIo>(*checkpoints_.disk, *files, clock, checkpoints_.room);
+      io = hosted.io.get();
+      if (tamper_ != nullptr) hosted.tampered_io = tamper_->WrapIo(endpoint, *io);
+      if (hosted.tampered_io != nullptr) io = hosted.tampered_io.get();
+    }
+    hosted.shard = std::make_unique<Shard>(self_, ShardOptions{.replication = replication}, io);
   }
 }
 
@@ -43,6 +62,7 @@ void SimServer::OnTimer(absl::Time now, Outbox& outbox) {
     if (now < hosted.shard->next_timer()) continue;
     Capture capture;
     hosted.shard->OnTimer(now, capture);
+    CheckRestored(hosted, capture);
     Pass(hosted, capture, outbox);
   }
   if (now < due_) return;
@@ -91,6 +111,10 @@ void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message&
   if (request.isPush()) {
     hosted.pushes[{message.from(), message.envelope().getRequestId()}] = request.getPush().getSession();
   }
+  if (request.isRestoreRows() && checkpoints_.watch != nullptr) {
+    checkpoints_.watch->OnRestoreAsked(request.getRestoreRows());
+    hosted.restores.insert_or_assign({message.from(), message.envelope().getRequestId()}, message.Share());
+  }
   Capture capture;
   const uint64_t applied_before = Applied(*hosted.shard);
   if (tamper_ != nullptr) {
@@ -127,7 +151,20 @@ void SimServer::Pass(Hosted& hosted, const Capture& capture, Outbox& outbox) {
       }
       hosted.pushes.erase(asked);
     }
-    outbox.Send(sent.to, sent.message);
+    if (machine_ == nullptr || !machine_->dead()) outbox.Send(sent.to, sent.message);
+  }
+}
+
+// An answer that comes later is that to the reading of all rows; nobody trains before all shards have given it.
+void SimServer::CheckRestored(Hosted& hosted, const Capture& capture) {
+  for (const Capture::Sent& sent : capture.sent()) {
+    const wire::Envelope::Reader envelope = sent.message->envelope().asReader();
+    const auto asked = hosted.restores.find({sent.to, envelope.getRequestId()});
+    if (asked == hosted.restores.end()) continue;
+    if (envelope.getBody().isOk()) {
+      checkpoints_.watch->OnRestored(*hosted.shard, asked->second.envelope().getBody().getRestoreRows());
+    }
+    hosted.restores.erase(asked);
   }
 }
 
@@ -182,6 +219,7 @@ void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader reques
 
 // Row by row, since only the shard knows which ones are its own: it refuses those of others.
 void SimServer::CheckTable(Shard& shard, const TableDefinition& table, absl::Time now) {
+  if (ledger_.IsFreshCopy(table.number)) return;  // of which a part may be restored; what was restored has been looked at
   for (const Id id : ledger_.RowsOf(table.number)) {
     OutgoingMessagePtr pull = NewRequest(self_, shard.view_number(), 1, absl::ZeroDuration());
     auto section = pull->envelope().getBody().initPull().initSections(1)[0];

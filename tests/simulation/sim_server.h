@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "ps/shard.h"
+#include "tests/simulation/faulty_disk.h"
 #include "tests/simulation/ledger.h"
+#include "tests/simulation/sim_checkpoints.h"
 #include "tests/simulation/tamper.h"
 #include "tests/simulation/world.h"
 
@@ -22,9 +24,15 @@ namespace marquee::simulation {
 
 class SimServer : public Process {
  public:
+  // Where checkpoints are written; without one there are none.
+  struct Checkpoints {
+    CheckpointWatch* watch = nullptr;
+    FaultyDisk* disk = nullptr;
+    size_t room = 1;
+  };
   // `tamper` may be null. All that is referred to must outlive the server.
   SimServer(World& world, Ledger& ledger, Tamper* tamper, Identity self, std::vector<std::string> endpoints, Peer scheduler,
-            const ReplicationOptions& replication);
+            const ReplicationOptions& replication, const Checkpoints& checkpoints);
 
   void OnMessage(const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) override;
   void OnTimer(absl::Time now, Outbox& outbox) override;
@@ -42,15 +50,19 @@ class SimServer : public Process {
 
  private:
   struct Hosted {
+    std::unique_ptr<CheckpointIo> io;
+    std::unique_ptr<CheckpointIo> tampered_io;
     std::unique_ptr<Shard> shard;
-    std::set<uint64_t> closed;                             // sessions, by its own word
-    std::map<std::pair<Peer, uint64_t>, uint64_t> pushes;  // sessions of those without an answer, by who asked and request id
+    std::set<uint64_t> closed;                              // sessions, by its own word
+    std::map<std::pair<Peer, uint64_t>, uint64_t> pushes;   // sessions of those without an answer, by who asked and request id
+    std::map<std::pair<Peer, uint64_t>, Message> restores;  // without an answer, likewise
   };
 
   void OnSchedulerReply(const Message& message, absl::Time now, Outbox& outbox);
   void Give(const std::string& endpoint, Hosted& hosted, const Message& message, absl::Time now, Outbox& outbox);
   // What a shard has said: its answers are looked at, with what they answer.
   void Pass(Hosted& hosted, const Capture& capture, Outbox& outbox);
+  void CheckRestored(Hosted& hosted, const Capture& capture);
   void CheckServing(const std::string& endpoint, const Shard& shard, wire::Envelope::Body::Reader request);
   void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
   void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
@@ -58,6 +70,9 @@ class SimServer : public Process {
   World& world_;
   Ledger& ledger_;
   Tamper* tamper_;
+  Checkpoints checkpoints_;
+  std::shared_ptr<FaultyDisk::Machine> machine_;  // null without checkpoints
+  std::unique_ptr<FileSystem> tampered_files_;
   Identity self_;
   std::vector<std::string> endpoints_;
   Peer scheduler_;

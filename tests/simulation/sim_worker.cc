@@ -17,7 +17,8 @@ std::vector<TableDefinition> Tables() {
     tables[i].name = TableName(i);
     tables[i].dim = kDims[i];
     tables[i].initializer = {.kind = Initializer::Kind::kConstant, .scale = kInitial};
-    tables[i].optimizer.kind = Optimizer::Kind::kSgd;
+    // Both update rows by what is pushed alone; that with momentum keeps it, as optimizer state.
+    tables[i].optimizer.kind = i == 0 ? Optimizer::Kind::kSgd : Optimizer::Kind::kMomentum;
   }
   return tables;
 }

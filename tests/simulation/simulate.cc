@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <bit>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <numeric>
@@ -22,6 +23,8 @@ constexpr absl::Duration kTimeToFinish = absl::Minutes(10);  // once faults have
 constexpr absl::Duration kRestart = absl::Seconds(1);
 constexpr absl::Duration kWatchRecovery = absl::Milliseconds(10);
 constexpr absl::Duration kCheckCopies = absl::Milliseconds(250);
+constexpr double kLeastClockRate = 0.9;
+constexpr absl::Duration kWatchCheckpoints = absl::Milliseconds(100);
 constexpr absl::Duration kTimeToQuiet = absl::Seconds(30);  // once the sweep is done
 
 // A run in progress.
@@ -30,8 +33,13 @@ class Run {
   Run(const Scenario& scenario, const PlantedBug* bug, bool trace)
       : scenario_(scenario),
         random_(~scenario.seed),
-        world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace),
-        tamper_(bug == nullptr ? nullptr : bug->make()) {}
+        tamper_(bug == nullptr ? nullptr : bug->make()),
+        world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace) {
+    if (!scenario.checkpoints.has_value()) return;
+    checkpoint_disk_.emplace(~scenario.seed ^ 0xd15c, scenario.checkpoints->disk, [this] { return world_.now(); });
+    watch_.emplace(world_, ledger_, news_, *checkpoint_disk_, scenario.coordinator, *scenario.checkpoints,
+                   [this](const std::string& endpoint) { return ShardAt(endpoint); });
+  }
 
   Outcome Execute();
 
@@ -44,13 +52,19 @@ class Run {
   std::function<void()> SupervisorOf(const std::string& name);
   void Kill(const Scenario::Kill& kill);
   void ScheduleFailures();
+  void ScheduleDiskFailures(const CheckpointScenario& scenario);
+  void WatchCheckpoints();
   void AddWarmModel();
   absl::Time FaultsEnd() const;
 
   bool SchedulerLives() const { return world_.Lives(kSchedulerEndpoint); }
   bool SweepDone() const { return SchedulerLives() && scheduler_->coordinator().done(); }
   bool AllFinished() const;
-  bool BoundHolds() const { return !any_worker_lost_ && (!SchedulerLives() || WorkersLost() == 0); }
+  bool BoundHolds() const { return !any_worker_lost_ && (!SchedulerLives() || WorkersLost() == 0) && BeforeFirstPause(); }
+  // In a pause those who have nothing to do are not waited for: sessions do not count steps from the same start any more.
+  bool BeforeFirstPause() const {
+    return !watch_.has_value() || world_.now() < absl::UnixEpoch() + scenario_.coordinator.checkpoint_every * kLeastClockRate;
+  }
   uint64_t WorkersLost() const { return scheduler_->coordinator().counters().workers_lost; }
   void CheckResults();
   void CheckTrial(const TrialConfig& config);
@@ -68,12 +82,14 @@ class Run {
 
   const Scenario& scenario_;
   Random random_;
+  std::unique_ptr<Tamper> tamper_;
+  std::optional<FaultyDisk> checkpoint_disk_;
   World world_;
   Ledger ledger_;
   SimDisk disk_;
   SimModels models_;
   TrialNews news_;
-  std::unique_ptr<Tamper> tamper_;
+  std::optional<CheckpointWatch> watch_;
   uint64_t generation_ = 0;
   bool any_worker_lost_ = false;
   bool scheduler_killed_ = false;
@@ -95,7 +111,16 @@ void Run::Start(const std::string& name) {
 }
 
 void Run::StartScheduler() {
-  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_, models_);
+  std::shared_ptr<FaultyDisk::Machine> files;
+  std::unique_ptr<CheckpointStore> checkpoints;
+  if (watch_.has_value()) {
+    files = checkpoint_disk_->Boot(kSchedulerEndpoint);
+    checkpoints = std::make_unique<SimCheckpointStore>(
+        *watch_, files, scenario_.checkpoints->keep, [this] { return scheduler_->coordinator().view(); },
+        [this] { return disk_.numbers().trial + 1; });
+  }
+  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_, models_,
+                                                  std::move(checkpoints), files);
   scheduler_ = scheduler.get();
   if (absl::Status status = scheduler_->Start(scenario_.trials); !status.ok()) {
     world_.Violate(fmt::format("the scheduler could not start: {}", status.ToString()));
@@ -112,8 +137,10 @@ void Run::StartServer(const std::string& name) {
   std::vector<std::string> endpoints;
   const std::string suffix = scenario_.same_endpoints ? "" : fmt::format(".{}", ++generation_);
   for (uint32_t i = 0; i < scenario_.shards_per_server; ++i) endpoints.push_back(fmt::format("{}/{}{}", name, i, suffix));
+  SimServer::Checkpoints checkpoints;
+  if (watch_.has_value()) checkpoints = {.watch = &*watch_, .disk = &*checkpoint_disk_, .room = scenario_.checkpoints->room};
   auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint,
-                                            scenario_.replication);
+                                            scenario_.replication, checkpoints);
   server->on_exit(SupervisorOf(name));
   servers_[name] = server.get();
   world_.Start(name, endpoints, std::move(server));
@@ -135,6 +162,7 @@ void Run::Kill(const Scenario::Kill& kill) {
     scheduler_killed_ = true;
   }
   if (kill.name[0] == 's' && kill.name != kSchedulerEndpoint && !watched_) WatchRecovery(world_.now(), world_.messages());
+  if (checkpoint_disk_.has_value() && checkpoint_disk_->Die(kill.name)) world_.Trace(fmt::format("{} loses power", kill.name));
   world_.Kill(kill.name);
   servers_.erase(kill.name);
   workers_.erase(kill.name);
@@ -185,7 +213,28 @@ void Run::ScheduleFailures() {
       });
     });
   }
+  if (scenario_.checkpoints.has_value()) ScheduleDiskFailures(*scenario_.checkpoints);
   if (scenario_.coordinator.replication > 1 && scenario_.compares_copies) CheckCopiesFrom(absl::UnixEpoch());
+}
+
+void Run::ScheduleDiskFailures(const CheckpointScenario& scenario) {
+  for (const absl::Time flip : scenario.disk.flips) world_.At(flip, [this] { checkpoint_disk_->FlipABit(); });
+  for (const CheckpointScenario::Crash& crash : scenario.crashes) {
+    world_.At(crash.from, [this, crash] {
+      checkpoint_disk_->CrashAt(crash.name, crash.operation, crash.after, [this, crash] {
+        world_.Trace(fmt::format("{} crashes", crash.name));
+        world_.At(world_.now(), [this, crash] { Kill({crash.name, world_.now(), crash.down}); });
+      });
+    });
+  }
+  WatchCheckpoints();
+}
+
+void Run::WatchCheckpoints() {
+  world_.At(world_.now() + kWatchCheckpoints, [this] {
+    if (SchedulerLives()) watch_->Look(scheduler_->coordinator().counters());
+    if (!SweepDone()) WatchCheckpoints();
+  });
 }
 
 // Whatever happens, at any time: copies hold what was acknowledged, and the same as their primary where all is forwarded.
@@ -218,16 +267,17 @@ void Run::CheckCopiesOf(const Shard& shard) {
     if (backup == nullptr || backup->view() != view) continue;
     const Shard::PartitionDump here = shard.DumpPartition(p);
     const Shard::PartitionDump there = backup->DumpPartition(p);
-    const auto compare = [&](const auto& ours, const auto& theirs, const char* what) {
+    const auto compare = [&](const auto& ours, const auto& theirs, const char* what, const auto& is_restored) {
       for (const auto& [number, text] : ours) {
         const auto found = theirs.find(number);
-        if (found == theirs.end() || found->second == text) continue;
+        if (found == theirs.end() || found->second == text || is_restored(number)) continue;
         world_.Violate(fmt::format("partition {}: {} {} of {} is not that of its copy {}:\n{}\nand\n{}", p, what, number,
                                    view.shards[view.primaries[p]], view.shards[view.backups[p]], text, found->second));
       }
     };
-    compare(here.tables, there.tables, "table");
-    compare(here.sessions, there.sessions, "the window of session");
+    // Each shard reads what it restores by itself, and is compared with the checkpoint when it has done so.
+    compare(here.tables, there.tables, "table", [this](TableNumber table) { return ledger_.IsFreshCopy(table); });
+    compare(here.sessions, there.sessions, "the window of session", [](uint64_t) { return false; });
     ++copies_checked_;
   }
 }
@@ -244,6 +294,7 @@ absl::Time Run::FaultsEnd() const {
   for (const Scenario::Cut& cut : scenario_.cuts) end = std::max(end, cut.until);
   for (const Scenario::Pause& pause : scenario_.pauses) end = std::max(end, pause.until);
   for (const Scenario::Crash& crash : scenario_.crashes) end = std::max(end, crash.from + crash.down);
+  if (scenario_.checkpoints.has_value()) end = std::max(end, scenario_.checkpoints->End());
   return end;
 }
 
@@ -283,6 +334,9 @@ Outcome Run::Execute() {
       .copies_checked = copies_checked_,
       .sessions_lost = news_.sessions_lost,
       .repeated_examples = repeated_,
+      .checkpoints_made = watch_.has_value() ? watch_->made() : 0,
+      .copies_restored = watch_.has_value() ? watch_->restored() : 0,
+      .disk_faults = checkpoint_disk_.has_value() ? checkpoint_disk_->faults_met() : 0,
       .seconds = absl::ToDoubleSeconds(world_.now() - absl::UnixEpoch()),
       .promoted_seconds = promoted_seconds_,
       .whole_seconds = whole_seconds_,
@@ -452,6 +506,9 @@ void Run::CheckQuiet() {
 
 }  // namespace
 
-Outcome Simulate(const Scenario& scenario, const PlantedBug* bug, bool trace) { return Run(scenario, bug, trace).Execute(); }
+Outcome Simulate(const Scenario& scenario, const PlantedBug* bug, bool trace) {
+  setenv("MARQUEE_LOG", "critical", /*overwrite=*/0);  // what simulated processes would log is in the trace
+  return Run(scenario, bug, trace).Execute();
+}
 
 }  // namespace marquee::simulation

@@ -48,6 +48,9 @@ TEST(Simulation, EverySeedKeepsItsPromises) {
   EXPECT_GT(total.copies_checked, 0);
   EXPECT_GT(total.sessions_lost, 0);
   EXPECT_GT(total.repeated_examples, 0);
+  EXPECT_GT(total.checkpoints_made, 0);
+  EXPECT_GT(total.copies_restored, 0);
+  EXPECT_GT(total.disk_faults, 0);
 }
 
 TEST(Simulation, ASeedIsOneRunBitForBit) {

@@ -8,37 +8,11 @@
 #include <set>
 #include <utility>
 
+#include "tests/simulation/checkpoint_tamper.h"
+#include "tests/simulation/rewrite.h"
+
 namespace marquee::simulation {
 namespace {
-
-using Body = wire::Envelope::Body;
-
-const Identity kTampered{.name = "tampered", .incarnation = 1};
-
-template <typename Edit>
-Message RewrittenEnvelope(const Message& original, Edit&& edit) {
-  auto builder = std::make_shared<capnp::MallocMessageBuilder>();
-  builder->setRoot(original.envelope());
-  edit(builder->getRoot<wire::Envelope>());
-  std::vector<Frame> frames;
-  for (const auto segment : builder->getSegmentsForOutput()) {
-    frames.push_back({.owner = builder,
-                      .data = reinterpret_cast<const std::byte*>(segment.begin()),
-                      .size = segment.size() * sizeof(capnp::word)});
-  }
-  return Message::Parse(original.from(), std::move(frames)).value();
-}
-
-template <typename Edit>
-Message Rewritten(const Message& original, Edit&& edit) {
-  return RewrittenEnvelope(original, [&](wire::Envelope::Builder envelope) { edit(envelope.getBody()); });
-}
-
-Message Copied(const Message& original) {
-  return Rewritten(original, [](Body::Builder) {});
-}
-
-Body::Reader BodyOf(const Message& message) { return message.envelope().getBody(); }
 
 void AnswerPushed(const Message& push, uint64_t sequence, bool duplicate, Outbox& outbox) {
   OutgoingMessagePtr reply = NewReply(kTampered, push.envelope().getView(), push);
@@ -356,13 +330,13 @@ class PraisesUnfilledCopies : public Tamper {
 
 template <typename Bug>
 PlantedBug Planted(std::string name, std::string found_as, bool one_copy = false) {
-  return {std::move(name), std::move(found_as), one_copy, [] { return std::make_unique<Bug>(); }};
+  return {.name = std::move(name), .found_as = std::move(found_as), .one_copy = one_copy, .checkpoints = false, .make = [] {
+            return std::make_unique<Bug>();
+          }};
 }
 
-}  // namespace
-
-const std::vector<PlantedBug>& PlantedBugs() {
-  static const std::vector<PlantedBug> bugs = {
+std::vector<PlantedBug> AllBugs() {
+  std::vector<PlantedBug> bugs = {
       Planted<AcknowledgesBeforeItApplies>("acknowledges_before_it_applies", "was acknowledged and is not there"),
       Planted<LosesPushes>("loses_pushes", "was acknowledged and is not there"),
       Planted<RemembersOneTooFew>("remembers_one_too_few", "was applied 2 times", /*one_copy=*/true),
@@ -382,6 +356,14 @@ const std::vector<PlantedBug>& PlantedBugs() {
       Planted<PraisesUnfilledCopies>("praises_unfilled_copies", "is not that of its copy|is not there"),
       Planted<SkipsScannedRows>("skips_scanned_rows", "a row is missing|which it began with, is missing"),
   };
+  for (PlantedBug& bug : CheckpointBugs()) bugs.push_back(std::move(bug));
+  return bugs;
+}
+
+}  // namespace
+
+const std::vector<PlantedBug>& PlantedBugs() {
+  static const std::vector<PlantedBug> bugs = AllBugs();
   return bugs;
 }
 

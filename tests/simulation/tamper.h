@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/file_system.h"
 #include "common/message.h"
+#include "ps/checkpoint_io.h"
 #include "ps/shard.h"
 
 namespace marquee::simulation {
@@ -18,7 +20,14 @@ namespace marquee::simulation {
 class Tamper {
  public:
   virtual ~Tamper() = default;
-  virtual void OnMessage(Shard& shard, const std::string& endpoint, const Message& message, absl::Time now, Outbox& outbox) = 0;
+  virtual void OnMessage(Shard& shard, const std::string& /*endpoint*/, const Message& message, absl::Time now,
+                         Outbox& outbox) {
+    shard.OnMessage(message, now, outbox);
+  }
+  // What stands between a shard and its files, and between all of a process and the disk; null: nothing. What is wrapped
+  // outlives it, as does the tamper.
+  virtual std::unique_ptr<CheckpointIo> WrapIo(const std::string& /*endpoint*/, CheckpointIo& /*io*/) { return nullptr; }
+  virtual std::unique_ptr<FileSystem> WrapFiles(FileSystem& /*files*/) { return nullptr; }
 };
 
 // Keeps what is sent.
@@ -37,8 +46,9 @@ class Capture : public Outbox {
 
 struct PlantedBug {
   std::string name;
-  std::string found_as;   // part of the violation that it leads to
-  bool one_copy = false;  // only in clusters without replication: it spoils answers that must come at once
+  std::string found_as;      // part of the violation that it leads to
+  bool one_copy = false;     // only in clusters without replication: it spoils answers that must come at once
+  bool checkpoints = false;  // only in clusters with checkpoints
   std::function<std::unique_ptr<Tamper>()> make;
 };
 

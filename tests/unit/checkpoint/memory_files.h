@@ -21,6 +21,7 @@ class MemoryFiles : public FileSystem {
   // The operation of this number (from 1) and all after it fail, half done: an append leaves half of its bytes.
   uint64_t fails_from = std::numeric_limits<uint64_t>::max();
   uint64_t operations = 0;
+  bool denies_reading = false;
 
   void Crash() {
     names_ = durable_names_;
@@ -40,6 +41,7 @@ class MemoryFiles : public FileSystem {
     return std::make_unique<MemoryWriter>(*this, path, names_[path]);
   }
   absl::StatusOr<std::unique_ptr<Reader>> Open(const std::string& path) override {
+    if (denies_reading) return absl::UnknownError(fmt::format("{}: cannot read: Permission denied", path));
     const auto found = names_.find(path);
     if (found == names_.end()) return absl::NotFoundError(fmt::format("{}: no such file", path));
     return std::make_unique<MemoryReader>(found->second);

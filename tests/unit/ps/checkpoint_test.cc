@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "ps/block_reader.h"
 #include "ps/checkpoint_thread.h"
 #include "ps/table_store.h"
 #include "tests/unit/checkpoint/memory_files.h"
@@ -268,6 +269,27 @@ TEST_F(ShardCheckpointTest, FullDiskIsSaidAndServingGoesOn) {
   EXPECT_EQ(reply->envelope().getBody().getError().getCode(), wire::Error::Code::STORAGE);
   EXPECT_EQ(PushTo(member.shard, one, 2, {1, 2, 3}, 0), "pushed");
   EXPECT_EQ(member.shard.checkpoint_bytes(), 0U);
+}
+
+TEST(BlockReaderTest, TellsDamageFromADiskThatCannotBeRead) {
+  MemoryFiles files;
+  auto writer = RowFileWriter::Create(files, "c/checkpoint-000001", "shard-000", {.cluster_id = 7, .checkpoint = 1});
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE((*writer)->Add({.partition = 0, .table = 1, .dim = 1, .state_width = 0, .ids = {5}, .values = {1}}).ok());
+  ASSERT_TRUE((*writer)->Finish().ok());
+  const auto read = [&](const std::string& path) {
+    BlockReader reader(files, {.files = {{.path = path, .checkpoint = 1}}, .cluster_id = 7, .partitions = {0}, .tables = {1}});
+    return reader.Next().status();
+  };
+  const std::string path = "c/checkpoint-000001/shard-000";
+  EXPECT_TRUE(read(path).ok());
+  EXPECT_TRUE(absl::IsDataLoss(read("c/checkpoint-000001/shard-001")));
+  EXPECT_TRUE(absl::IsUnavailable(read("elsewhere/checkpoint-000001/shard-000"))) << "not mounted";
+  files.denies_reading = true;
+  EXPECT_TRUE(absl::IsUnknown(read(path)));
+  files.denies_reading = false;
+  files.Content(path).back() ^= 1;
+  EXPECT_TRUE(absl::IsDataLoss(read(path)));
 }
 
 }  // namespace

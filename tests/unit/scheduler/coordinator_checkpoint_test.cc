@@ -163,5 +163,74 @@ TEST(CoordinatorCheckpointTest, DamagedOneIsRefusedAndTheOneBeforeIsUsed) {
   EXPECT_EQ(worker.GetWork().envelope().getBody().getWork().getTrain().getNumber(), 1U);
 }
 
+// A trial that has trained one chunk and has a checkpoint of that, when the scheduler is started again.
+void RestartAfterACheckpoint(Harness& harness) {
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  {
+    FakeWorker worker(harness, "w0");
+    TrainSome(harness, worker, 1);
+    harness.coordinator().RequestCheckpoint();
+    harness.Advance(absl::Milliseconds(1));
+    ASSERT_THAT(harness.checkpoints.made, SizeIs(1));
+  }
+  harness.Restart();
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+}
+
+TEST(CoordinatorCheckpointTest, TrialWaitsForACheckpointThatCannotBeRead) {
+  Harness harness;
+  RestartAfterACheckpoint(harness);
+  harness.checkpoints.unreadable = true;
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0", 2);
+  worker.Register();
+  EXPECT_EQ(worker.GetAssignment(), FakeWorker::Answer::kNone);
+  EXPECT_EQ(harness.Trial().phase, "pending");
+  EXPECT_THAT(harness.checkpoints.refused, SizeIs(0));
+  harness.checkpoints.unreadable = false;
+  EXPECT_LE(harness.coordinator().next_timer(), harness.now + absl::Seconds(10));
+  harness.Advance(absl::Seconds(10));
+  FakeWorker again(harness, "w0", 3);
+  again.JoinAndDefine();
+  EXPECT_EQ(again.GetWork().envelope().getBody().getWork().getTrain().getNumber(), 1U);
+}
+
+TEST(CoordinatorCheckpointTest, ShardThatCannotReadIsAskedAgainAndNothingIsRefused) {
+  Harness harness;
+  RestartAfterACheckpoint(harness);
+  harness.shards.at("shard:s1").cannot_read = true;
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0", 2);
+  worker.Join();
+  worker.DefineTables();  // and the trial finds out
+  EXPECT_THAT(harness.checkpoints.could_not_read.at(1), HasSubstr("permission denied"));
+  EXPECT_THAT(harness.checkpoints.refused, SizeIs(0));
+  EXPECT_EQ(harness.Trial().phase, "pending");
+  harness.shards.at("shard:s1").cannot_read = false;
+  harness.Advance(absl::Seconds(10));
+  FakeWorker again(harness, "w0", 3);
+  harness.RegisterServers();
+  again.JoinAndDefine();
+  EXPECT_EQ(again.GetWork().envelope().getBody().getWork().getTrain().getNumber(), 1U);
+}
+
+TEST(CoordinatorCheckpointTest, TrialWhoseCheckpointStaysUnreadableFailsAndSaysWhy) {
+  Harness harness;
+  RestartAfterACheckpoint(harness);
+  harness.checkpoints.unreadable = true;
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0", 2);
+  for (int second = 0; second < 400 && harness.Trial().phase == "pending"; ++second) {
+    worker.Register();  // is alive, as are the servers
+    EXPECT_EQ(worker.GetAssignment(), FakeWorker::Answer::kNone);
+    for (const std::string& server : harness.options().servers) harness.RegisterServer(server);
+    harness.Advance(absl::Seconds(1));
+  }
+  EXPECT_EQ(harness.Trial().phase, "failed");
+  EXPECT_THAT(harness.Trial().trial.reason, HasSubstr("could not be read"));
+  EXPECT_THAT(harness.Trial().trial.reason, HasSubstr("c/MANIFEST: permission denied"));
+}
+
 }  // namespace
 }  // namespace marquee

@@ -56,24 +56,29 @@ class MemoryCheckpoints : public CheckpointStore {
     made.push_back(manifest);
     return absl::OkStatus();
   }
-  std::optional<TrialCheckpoint> Newest(const std::string& trial, const std::string& spec, uint64_t cluster_id) override {
+  absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec,
+                                                        uint64_t cluster_id) override {
+    if (unreadable) return absl::UnavailableError("c/MANIFEST: permission denied");
     for (auto manifest = made.rbegin(); manifest != made.rend(); ++manifest) {
       if (refused.contains(manifest->number) || manifest->cluster_id != cluster_id) continue;
       for (const CheckpointManifest::Trial& saved : manifest->trials) {
         if (saved.name != trial || saved.spec != spec) continue;
         TrialCheckpoint point{.number = manifest->number, .cluster_id = cluster_id, .files = {}, .state = saved.state};
         for (const RowFileSummary& file : manifest->files) point.files.push_back({file.name, manifest->number});
-        return point;
+        return std::optional<TrialCheckpoint>(point);
       }
     }
-    return std::nullopt;
+    return std::optional<TrialCheckpoint>();
   }
   void Refuse(uint64_t number, const std::string& reason) override { refused[number] = reason; }
+  void CouldNotRead(uint64_t number, const std::string& reason) override { could_not_read[number] = reason; }
   void GaveUp(const std::string&) override {}
 
   uint64_t attempts = 0;
   std::vector<CheckpointManifest> made;
   std::map<uint64_t, std::string> refused;
+  std::map<uint64_t, std::string> could_not_read;
+  bool unreadable = false;
 };
 
 // What shards were told: enough of one to see what a trial leaves behind.
@@ -88,7 +93,8 @@ struct FakeShard {
   bool loses_files = false;                     // likewise of getCheckpoint
   std::vector<TableNumber> cut;                 // tables of the last one
   std::map<TableNumber, TableNumber> restored;  // from the files' to its own
-  std::set<uint64_t> damaged;                   // checkpoints whose files it cannot read
+  std::set<uint64_t> damaged;                   // checkpoints whose files it finds to be so
+  bool cannot_read = false;                     // any file
 
   bool Loses(wire::Envelope::Body::Reader body) const {
     return (loses_closing && body.isCloseSession()) || (loses_scans && body.isScanTable()) ||
@@ -260,6 +266,12 @@ class Harness : public Outbox {
       case wire::Envelope::Body::RESTORE_ROWS:
         if (shard.damaged.contains(body.getRestoreRows().getFiles()[0].getCheckpoint())) {
           reply = NewError({endpoint, 1}, shard.view, asked, wire::Error::Code::DAMAGED, "restoreRows.files", "flipped");
+          refused = true;
+          break;
+        }
+        if (shard.cannot_read) {
+          reply =
+              NewError({endpoint, 1}, shard.view, asked, wire::Error::Code::STORAGE, "restoreRows.files", "permission denied");
           refused = true;
           break;
         }
