@@ -24,6 +24,9 @@ int StopSignal();
 // True once for each SIGUSR1 that has come since the last call, or for several at once. Likewise.
 bool CheckpointRequested();
 
+// Likewise for SIGHUP.
+bool ReloadRequested();
+
 // A new number for each start of a process; never 0.
 uint64_t NewIncarnation();
 

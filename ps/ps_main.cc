@@ -27,6 +27,7 @@ constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
 
 struct Flags {
   std::string cluster;
+  std::string cluster_folder;
   std::string name;
   std::string scheduler;
   double orphan_seconds = 60;
@@ -133,7 +134,7 @@ void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
 }
 
 absl::Status RunProgram(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster, flags.cluster_folder);
   if (!config.ok()) return config.status();
   const ServerPlace* const place = config->server(flags.name);
   if (place == nullptr) {
@@ -170,6 +171,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Serves the rows of its partitions: one server of a cluster, with one or more shards.", "ps"};
   app.set_version_flag("--version", std::string(marquee::Version()));
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--cluster-folder", flags.cluster_folder, "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")

@@ -24,6 +24,7 @@ constexpr absl::Duration kFirstRestart = absl::Milliseconds(500);  // doubles wi
 constexpr absl::Duration kLongestRestart = absl::Seconds(8);
 constexpr absl::Duration kQuick = absl::Seconds(10);  // a process that ends sooner than this has ended quickly
 constexpr int kMaxQuickEnds = 15;
+constexpr absl::Duration kRetireGrace = absl::Seconds(10);  // from SIGTERM to SIGKILL
 constexpr absl::Duration kStopPoll = absl::Milliseconds(20);
 
 // Everything that the child needs, made before the fork: after it, only calls that are safe in a copy of a process with
@@ -88,17 +89,35 @@ Launcher::~Launcher() {
   }
 }
 
-absl::Status Launcher::Start(std::vector<ProcessPlan> plans) {
+absl::Status Launcher::Want(std::vector<ProcessPlan> plans, absl::Time now) {
   std::error_code error;
   std::filesystem::create_directories(log_folder_, error);
   if (error) return absl::InternalError(fmt::format("{}: {}", log_folder_, error.message()));
+  for (Child& child : children_) child.wanted = false;
   for (ProcessPlan& plan : plans) {
-    Child child;
-    child.plan = std::move(plan);
-    children_.push_back(std::move(child));
-    if (absl::Status status = Spawn(children_.back(), absl::Now()); !status.ok()) return status;
+    Child* child = Find(plan.name);
+    const bool fresh = child == nullptr;
+    if (fresh) child = &children_.emplace_back();
+    child->plan = std::move(plan);
+    child->wanted = true;
+    if (!fresh) continue;
+    if (absl::Status status = Spawn(*child, now); !status.ok()) return status;
   }
+  std::erase_if(children_, [](const Child& child) { return !child.wanted && child.pid == 0; });
   return absl::OkStatus();
+}
+
+void Launcher::Retire(const std::string& name, absl::Time now) {
+  Child* const child = Find(name);
+  if (child == nullptr || child->pid == 0 || child->wanted || child->retired) return;
+  child->retired = true;
+  child->kill_at = now + kRetireGrace;
+  kill(child->pid, SIGTERM);
+}
+
+Launcher::Child* Launcher::Find(const std::string& name) {
+  const auto found = std::find_if(children_.begin(), children_.end(), [&](const Child& child) { return child.plan.name == name; });
+  return found == children_.end() ? nullptr : &*found;
 }
 
 absl::Status Launcher::Spawn(Child& child, absl::Time now) {
@@ -123,14 +142,18 @@ absl::Status Launcher::Spawn(Child& child, absl::Time now) {
   child.pid = pid;
   child.started = now;
   child.restart_at = absl::InfiniteFuture();
+  child.kill_at = absl::InfiniteFuture();
+  child.retired = false;
   return absl::OkStatus();
 }
 
 Launcher::Exit Launcher::Ended(Child& child, int wait_status, absl::Time now) {
   child.pid = 0;
-  child.quick_ends = now - child.started < kQuick ? child.quick_ends + 1 : 0;
-  const absl::Duration wait = std::min(kLongestRestart, kFirstRestart * (1 << std::min(child.quick_ends, 10)));
-  if (restart_) child.restart_at = now + wait;
+  child.kill_at = absl::InfiniteFuture();
+  child.quick_ends = now - child.started < kQuick && !child.retired ? child.quick_ends + 1 : 0;
+  absl::Duration wait = absl::InfiniteDuration();
+  if (child.wanted && restart_) wait = std::min(kLongestRestart, kFirstRestart * (1 << std::min(child.quick_ends, 10)));
+  child.restart_at = now + wait;
   return Exit{.name = child.plan.name, .how = HowItEnded(wait_status), .restarts_in = wait};
 }
 
@@ -144,11 +167,21 @@ absl::StatusOr<std::vector<Launcher::Exit>> Launcher::Poll(absl::Time now) {
       return absl::AbortedError(fmt::format("{} ended {} times in a row right after its start, at last with {}; see {}/{}.log",
                                             child.plan.name, child.quick_ends, exits.back().how, log_folder_, child.plan.name));
     }
-    if (child.pid == 0 && restart_ && now >= child.restart_at) {
+    if (child.pid != 0 && now >= child.kill_at) {
+      kill(child.pid, SIGKILL);
+      child.kill_at = absl::InfiniteFuture();
+    }
+    if (child.pid == 0 && child.wanted && restart_ && now >= child.restart_at) {
       if (absl::Status status = Spawn(child, now); !status.ok()) return status;
     }
   }
+  std::erase_if(children_, [](const Child& child) { return !child.wanted && child.pid == 0; });
   return exits;
+}
+
+bool Launcher::runs(const std::string& name) const {
+  return std::any_of(children_.begin(), children_.end(),
+                     [&](const Child& child) { return child.plan.name == name && child.pid != 0; });
 }
 
 size_t Launcher::running() const {
@@ -194,15 +227,16 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
   return absl::NotFoundError(fmt::format("program '{}': neither in {} nor in ../libexec/marquee of it", name, folder.string()));
 }
 
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler) {
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& copy,
+                                                       const std::string& folder, const std::string& data_file,
+                                                       const std::string& scheduler) {
   const absl::StatusOr<std::string> ps = FindProgram("ps");
   if (!ps.ok()) return ps.status();
   const absl::StatusOr<std::string> worker = FindProgram("worker");
   if (!worker.ok()) return worker.status();
   std::vector<ProcessPlan> plans;
   const auto common = [&](const std::string& name) {
-    return std::vector<std::string>{"--cluster", cluster_file, "--name", name, "--scheduler", scheduler};
+    return std::vector<std::string>{"--cluster", copy, "--cluster-folder", folder, "--name", name, "--scheduler", scheduler};
   };
   for (const ServerPlace& place : config.servers) {
     plans.push_back(ProcessPlan{.name = place.name, .program = *ps, .arguments = common(place.name), .threads = 1});

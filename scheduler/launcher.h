@@ -1,8 +1,8 @@
 #ifndef MARQUEE_SCHEDULER_LAUNCHER_H_
 #define MARQUEE_SCHEDULER_LAUNCHER_H_
 
-// Starts the cluster's servers and workers on this machine (launcher: local), starts those again that end, and stops all at the
-// end.
+// Starts the cluster's servers and workers on this machine (launcher: local), starts those again that end, ends those that are not
+// wanted any more, and stops all at the end.
 //
 // A child has no way to outlive the scheduler: the kernel kills it when its parent dies. It is in a process group of its own,
 // so that Ctrl-C reaches the scheduler alone, which then stops it. Its output goes to LOGS/NAME.log.
@@ -36,12 +36,18 @@ class Launcher {
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  absl::Status Start(std::vector<ProcessPlan> plans);
+  // What is to run from now on. Starts what does not run yet; what runs and is not among these goes on, but is not started again
+  // when it ends.
+  absl::Status Want(std::vector<ProcessPlan> plans, absl::Time now);
+
+  // Ends a process that is not wanted any more: SIGTERM, and SIGKILL if that does not help. Wanted again meanwhile, it is started
+  // anew after its end.
+  void Retire(const std::string& name, absl::Time now);
 
   struct Exit {
     std::string name;
     std::string how;             // "killed by signal 9 (Killed)", "exit code 1"
-    absl::Duration restarts_in;  // when it is started again
+    absl::Duration restarts_in;  // when it is started again; InfiniteDuration: it is not
   };
   // Processes that ended since the last call. Starts again those whose time has come. An error if one ends right after each
   // start, time and again, or cannot be started: the cluster will not come up.
@@ -49,6 +55,7 @@ class Launcher {
 
   // No more restarts: children may go by themselves.
   void LetGo() { restart_ = false; }
+  bool runs(const std::string& name) const;
   size_t running() const;
   // SIGTERM to all, SIGKILL to those that are left after `grace`; returns when none is.
   void Stop(absl::Duration grace);
@@ -59,11 +66,15 @@ class Launcher {
     pid_t pid = 0;  // 0: not running
     absl::Time started = absl::InfinitePast();
     absl::Time restart_at = absl::InfiniteFuture();
-    int quick_ends = 0;  // in a row
+    absl::Time kill_at = absl::InfiniteFuture();
+    bool wanted = true;
+    bool retired = false;  // was told to end
+    int quick_ends = 0;    // in a row
   };
 
   absl::Status Spawn(Child& child, absl::Time now);
   Exit Ended(Child& child, int wait_status, absl::Time now);
+  Child* Find(const std::string& name);
   void SignalAll(int signal) const;
   void Reap();
 
@@ -75,9 +86,10 @@ class Launcher {
 // Path of a program that comes with this one: beside it, or in ../libexec/marquee.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// The servers and workers of a cluster file.
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler);
+// The servers and workers of a cluster file. They read `copy`, a copy of it whose paths are relative to `folder`.
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& copy,
+                                                       const std::string& folder, const std::string& data_file,
+                                                       const std::string& scheduler);
 
 }  // namespace marquee
 

@@ -9,12 +9,13 @@
 #include <optional>
 #include <string>
 
-#include "common/cluster_config.h"
 #include "common/log.h"
 #include "common/program.h"
 #include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/cluster_file.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_runner.h"
 
@@ -43,30 +44,23 @@ absl::StatusOr<std::string> DataFile(const Flags& flags, const ClusterConfig& cl
   return absl::InvalidArgumentError(fmt::format("{}: names no data file; give one with --data", flags.cluster));
 }
 
-absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, const Sweep& sweep) {
-  if (sweep.workers_per_trial <= cluster.workers.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: sweep.workers_per_trial is {}, but the cluster has {} workers",
-                                                flags.sweep.empty() ? flags.cluster : flags.sweep, sweep.workers_per_trial,
-                                                cluster.workers.size()));
-}
-
 absl::StatusOr<bool> RunScheduler(const Flags& flags) {
-  absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
+  absl::StatusOr<ClusterFile> cluster = ClusterFile::Load(flags.cluster);
   if (!cluster.ok()) return cluster.status();
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
   if (flags.split_seed.has_value()) {
     for (TrialConfig& trial : sweep->trials) trial.split.seed = *flags.split_seed;
   }
-  if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
-  const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
+  const std::string& sweep_file = flags.sweep.empty() ? flags.cluster : flags.sweep;
+  if (absl::Status status = CheckWorkers(cluster->config(), sweep->workers_per_trial, sweep_file); !status.ok()) return status;
+  const absl::StatusOr<std::string> data_file = DataFile(flags, cluster->config(), *sweep);
   if (!data_file.ok()) return data_file.status();
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(*data_file);
   if (!data.ok()) return data.status();
   const absl::StatusOr<Split> split = MakeSplit(**data, sweep->trials.front().split);
   if (!split.ok()) return split.status();
   SweepRunner runner(SweepPlan{.cluster = *std::move(cluster),
-                               .cluster_file = std::filesystem::absolute(flags.cluster).string(),
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
@@ -87,6 +81,7 @@ int ExitCode(const absl::StatusOr<bool>& all_finished) {
 int main(int argc, char** argv) {
   marquee::StopRequested();
   marquee::CheckpointRequested();
+  marquee::ReloadRequested();
   marquee::StartLog("scheduler");
   marquee::Flags flags;
   CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",

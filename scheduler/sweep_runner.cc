@@ -59,7 +59,7 @@ SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split
       scheduler_metrics_(metrics_) {}
 
 SweepRunner::~SweepRunner() {
-  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  if (processes_ != nullptr && processes_->launcher() != nullptr) processes_->launcher()->Stop(kStopGrace);
 }
 
 std::string SweepRunner::PathOf(const std::string& name) const { return (std::filesystem::path(plan_.out) / name).string(); }
@@ -73,7 +73,14 @@ absl::StatusOr<bool> SweepRunner::Run() {
     progress_.Say("Nothing is left to do.");
     return Finish();
   }
-  if (absl::Status status = StartProcesses(); !status.ok()) return status;
+  processes_ = std::make_unique<ClusterFollower>(plan_.cluster,
+                                                 ClusterFollower::Options{.copy = PathOf("running-cluster.yaml"),
+                                                                          .log_folder = PathOf("logs"),
+                                                                          .data_file = plan_.data_file,
+                                                                          .scheduler = endpoint_,
+                                                                          .workers_per_trial = plan_.sweep.workers_per_trial},
+                                                 [this](const std::string& line) { progress_.Say(line); });
+  if (absl::Status status = processes_->Start(SteadyNow()); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
   return Finish();
@@ -119,7 +126,7 @@ absl::Status SweepRunner::Listen() {
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
-  const SchedulerPlace& place = plan_.cluster.scheduler;
+  const SchedulerPlace& place = plan_.cluster.config().scheduler;
   absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(place.host, place.port));
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *endpoint;
@@ -128,12 +135,12 @@ absl::Status SweepRunner::Listen() {
   metrics_endpoint_ = *metrics_endpoint;
 
   CoordinatorOptions coordinator;
-  for (const ServerPlace& server : plan_.cluster.servers) coordinator.servers.push_back(server.name);
-  coordinator.partitions = plan_.cluster.partitions;
-  coordinator.replication = plan_.cluster.replication;
+  for (const ServerPlace& server : plan_.cluster.config().servers) coordinator.servers.push_back(server.name);
+  coordinator.partitions = plan_.cluster.config().partitions;
+  coordinator.replication = plan_.cluster.config().replication;
   coordinator.workers_per_trial = plan_.sweep.workers_per_trial;
-  coordinator.heartbeat = plan_.cluster.heartbeat;
-  coordinator.lease = plan_.cluster.lease;
+  coordinator.heartbeat = plan_.cluster.config().heartbeat;
+  coordinator.lease = plan_.cluster.config().lease;
   coordinator.data_checksum = data_.checksum();
   coordinator.train_examples = split_.train.size();
   coordinator.validation_examples = split_.validation.size();
@@ -143,7 +150,7 @@ absl::Status SweepRunner::Listen() {
   coordinator.maximize = plan_.sweep.maximize;
   coordinator.asha = plan_.sweep.asha;
   coordinator.keep = plan_.sweep.keep;
-  if (const std::optional<CheckpointConfig>& checkpoints = plan_.cluster.checkpoints) {
+  if (const std::optional<CheckpointConfig>& checkpoints = plan_.cluster.config().checkpoints) {
     const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
@@ -164,21 +171,6 @@ absl::Status SweepRunner::StartCoordinator() {
                             finished, data_.name(), data_.synthetic() ? " (synthetic: made up by a program)" : "",
                             metrics_endpoint_));
   return absl::OkStatus();
-}
-
-absl::Status SweepRunner::StartProcesses() {
-  if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
-    progress_.Say(fmt::format(
-        "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
-        "`worker --cluster {} --name NAME --data FILE`",
-        endpoint_, plan_.cluster.servers.size(), plan_.cluster.workers.size(), plan_.cluster_file, plan_.cluster_file));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::vector<ProcessPlan>> processes =
-      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
-  if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -222,12 +214,16 @@ absl::Status SweepRunner::Pump() {
 }
 
 absl::Status SweepRunner::PollProcesses() {
-  if (launcher_ == nullptr) return absl::OkStatus();
-  absl::StatusOr<std::vector<Launcher::Exit>> exits = launcher_->Poll(SteadyNow());
+  if (absl::Status status = processes_->Poll(ReloadRequested(), SteadyNow(), *coordinator_, *transport_); !status.ok()) return status;
+  if (processes_->launcher() == nullptr) return absl::OkStatus();
+  absl::StatusOr<std::vector<Launcher::Exit>> exits = processes_->launcher()->Poll(SteadyNow());
   if (!exits.ok()) return exits.status();
   for (const Launcher::Exit& exit : *exits) {
-    progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
-                              absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
+    const std::string next = exit.restarts_in == absl::InfiniteDuration()
+                                 ? "not started again"
+                                 : fmt::format("started again in {}", absl::FormatDuration(exit.restarts_in));
+    progress_.Say(
+        fmt::format("{} ended: {}; {}; its log is {}", exit.name, exit.how, next, PathOf(fmt::format("logs/{}.log", exit.name))));
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
@@ -235,19 +231,20 @@ absl::Status SweepRunner::PollProcesses() {
 
 // Members ask, and are told that the sweep is over; an answer may be lost, so they get some time to ask again.
 void SweepRunner::DismissMembers() {
+  Launcher* const launcher = processes_->launcher();
   const absl::Time start = SteadyNow();
-  const absl::Duration patience = launcher_ != nullptr ? kStopGrace : plan_.cluster.lease + kStopGrace;
+  const absl::Duration patience = launcher != nullptr ? kStopGrace : plan_.cluster.config().lease + kStopGrace;
   absl::Time told = absl::InfiniteFuture();
-  if (launcher_ != nullptr) launcher_->LetGo();
-  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * plan_.cluster.heartbeat) {
+  if (launcher != nullptr) launcher->LetGo();
+  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * plan_.cluster.config().heartbeat) {
     if (!Pump().ok()) break;
-    if (launcher_ != nullptr) {
-      launcher_->Poll(SteadyNow()).IgnoreError();
-      if (launcher_->running() == 0) break;
+    if (launcher != nullptr) {
+      launcher->Poll(SteadyNow()).IgnoreError();
+      if (launcher->running() == 0) break;
     }
     if (told == absl::InfiniteFuture() && coordinator_->dismissed()) told = SteadyNow();
   }
-  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  if (launcher != nullptr) launcher->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
 }

@@ -6,6 +6,7 @@
 //
 //     state.db, lock        the state, for --resume
 //     logs/NAME.log         of each server and worker (launcher: local)
+//     running-cluster.yaml  the cluster file as it is in use (likewise): what servers and workers read
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
 //     models/TRIAL/         kept models
 //     checkpoints/          of running trials, if the cluster file asks for them
@@ -15,14 +16,14 @@
 #include <optional>
 #include <string>
 
-#include "common/cluster_config.h"
 #include "common/metrics.h"
 #include "common/transport.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
 #include "scheduler/checkpoint_files.h"
+#include "scheduler/cluster_file.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/coordinator.h"
-#include "scheduler/launcher.h"
 #include "scheduler/leaderboard.h"
 #include "scheduler/model_folder.h"
 #include "scheduler/report.h"
@@ -34,8 +35,7 @@
 namespace marquee {
 
 struct SweepPlan {
-  ClusterConfig cluster;
-  std::string cluster_file;
+  ClusterFile cluster;
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
@@ -57,7 +57,6 @@ class SweepRunner {
   absl::Status CheckStarts() const;
   absl::Status Listen();
   absl::Status StartCoordinator();
-  absl::Status StartProcesses();
   absl::Status RunTrials();
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
@@ -84,7 +83,7 @@ class SweepRunner {
   std::string endpoint_;
   std::string metrics_endpoint_;
   std::unique_ptr<Coordinator> coordinator_;
-  std::unique_ptr<Launcher> launcher_;  // none with launcher: external
+  std::unique_ptr<ClusterFollower> processes_;
   absl::Time next_update_ = absl::InfinitePast();
   absl::Time next_metrics_ = absl::InfinitePast();
   View view_;  // that the connections are of

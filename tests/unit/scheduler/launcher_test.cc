@@ -35,7 +35,7 @@ Launcher::Exit NextExit(Launcher& launcher) {
 TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "echo started; exit 7")}, absl::Now()).ok());
   const Launcher::Exit first = NextExit(launcher);
   EXPECT_EQ(first.name, "w0");
   EXPECT_EQ(first.how, "exit code 7");
@@ -47,7 +47,7 @@ TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
 TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
 }
@@ -55,7 +55,7 @@ TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
 TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "kill -9 $$")}, absl::Now()).ok());
   EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
 }
 
@@ -63,7 +63,8 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
   ASSERT_TRUE(
-      launcher.Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")})
+      launcher.Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                    absl::Now())
           .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/w1.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
@@ -75,7 +76,7 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
 TEST(LauncherTest, LetGoMeansNoRestart) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "true")}, absl::Now()).ok());
   launcher.LetGo();
   EXPECT_EQ(NextExit(launcher).how, "exit code 0");
   ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
@@ -85,7 +86,7 @@ TEST(LauncherTest, LetGoMeansNoRestart) {
 TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "exit 1")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   absl::Status status;
   absl::Time now = absl::Now();  // runs ahead, so that no restart has to be waited for
@@ -96,6 +97,55 @@ TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
     absl::SleepFor(absl::Milliseconds(1));
   }
   EXPECT_THAT(std::string(status.message()), testing::AllOf(HasSubstr("w0"), HasSubstr("w0.log")));
+}
+
+TEST(LauncherTest, WhatIsNotWantedAnyMoreGoesOnUntilItEndsAndIsNotStartedAgain) {
+  const TemporaryFolder folder;
+  Launcher launcher(folder.Path("logs"));
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000"), Shell("s1", "exec sleep 1000")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s1", "exec sleep 1000"), Shell("s2", "exec sleep 1000")}, absl::Now()).ok());
+  EXPECT_EQ(launcher.running(), 3U);
+  EXPECT_TRUE(launcher.runs("s0"));
+  launcher.Retire("s0", absl::Now());
+  const Launcher::Exit exit = NextExit(launcher);
+  EXPECT_EQ(exit.name, "s0");
+  EXPECT_EQ(exit.restarts_in, absl::InfiniteDuration());
+  ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
+  EXPECT_FALSE(launcher.runs("s0"));
+  EXPECT_EQ(launcher.running(), 2U);
+}
+
+TEST(LauncherTest, OnlyWhatIsNotWantedIsRetired) {
+  const TemporaryFolder folder;
+  Launcher launcher(folder.Path("logs"));
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now());
+  ASSERT_TRUE(launcher.Poll(absl::Now()).ok());
+  EXPECT_TRUE(launcher.runs("s0"));
+}
+
+TEST(LauncherTest, RetiredProcessThatIgnoresTheSignalIsKilled) {
+  const TemporaryFolder folder;
+  Launcher launcher(folder.Path("logs"));
+  ASSERT_TRUE(launcher.Want({Shell("s0", "trap '' TERM; echo ready; while :; do sleep 1000; done")}, absl::Now()).ok());
+  const absl::Time deadline = absl::Now() + kDeadline;
+  while (folder.Read("logs/s0.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  ASSERT_TRUE(launcher.Want({}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now() - absl::Hours(1));  // long ago
+  EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
+}
+
+TEST(LauncherTest, WantedAgainWhileItEndsItIsStartedAnew) {
+  const TemporaryFolder folder;
+  Launcher launcher(folder.Path("logs"));
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  EXPECT_LT(NextExit(launcher).restarts_in, absl::Minutes(1));
+  EXPECT_FALSE(launcher.runs("s0"));
+  ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Minutes(1)).ok());
+  EXPECT_TRUE(launcher.runs("s0"));
 }
 
 TEST(LauncherTest, MissingProgramIsNamed) {

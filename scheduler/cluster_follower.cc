@@ -1,0 +1,147 @@
+#include "scheduler/cluster_follower.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "common/log.h"
+#include "dataset/atomic_file.h"
+
+namespace marquee {
+namespace {
+
+template <typename Place>
+std::vector<std::string> Names(const std::vector<Place>& places) {
+  std::vector<std::string> names;
+  for (const Place& place : places) names.push_back(place.name);
+  return names;
+}
+
+// Of the places that `without` lacks.
+template <typename Place>
+std::vector<std::string> NamesBeyond(const std::vector<Place>& places, const std::vector<Place>& without) {
+  std::vector<std::string> names = Names(places);
+  for (const Place& place : without) std::erase(names, place.name);
+  return names;
+}
+
+std::string List(const std::vector<std::string>& names) { return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ",")); }
+
+void LogRefusal(const absl::Status& status) {
+  LogError("the cluster file is not followed; what runs stays as it is", {{"reason", std::string(status.message())}});
+}
+
+// Written, not yet in its place.
+absl::StatusOr<AtomicFile> PrepareFile(const std::string& path, const std::string& text) {
+  absl::StatusOr<AtomicFile> file = AtomicFile::Create(path);
+  if (!file.ok()) return file.status();
+  if (absl::Status status = file->Write(text.data(), text.size()); !status.ok()) return status;
+  return file;
+}
+
+}  // namespace
+
+ClusterFollower::ClusterFollower(ClusterFile file, Options options, std::function<void(const std::string&)> say)
+    : file_(std::move(file)), options_(std::move(options)), say_(std::move(say)) {
+  if (file_.config().launcher == ClusterConfig::Launcher::kLocal) launcher_ = std::make_unique<Launcher>(options_.log_folder);
+}
+
+absl::Status ClusterFollower::Start(absl::Time now) {
+  if (launcher_ == nullptr) {
+    say_(fmt::format(
+        "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
+        "`worker --cluster {} --name NAME --data FILE`",
+        options_.scheduler, file_.config().servers.size(), file_.config().workers.size(), file_.path(), file_.path()));
+    return absl::OkStatus();
+  }
+  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, file_.now().text);
+  if (!copy.ok()) return copy.status();
+  if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  return RunProcesses(file_.config(), now);
+}
+
+absl::Status ClusterFollower::RunProcesses(const ClusterConfig& before, absl::Time now) {
+  absl::StatusOr<std::vector<ProcessPlan>> plans =
+      PlanProcesses(file_.config(), options_.copy, file_.folder(), options_.data_file, options_.scheduler);
+  if (!plans.ok()) return plans.status();
+  if (absl::Status status = launcher_->Want(*std::move(plans), now); !status.ok()) return status;
+  for (const std::string& worker : NamesBeyond(before.workers, file_.config().workers)) launcher_->Retire(worker, now);
+  return absl::OkStatus();
+}
+
+void ClusterFollower::SayWhatToRun(const ClusterConfig& before) const {
+  for (const std::string& server : NamesBeyond(file_.config().servers, before.servers)) {
+    say_(fmt::format("Server {} is to be started: `ps --cluster {} --name {}`", server, file_.path(), server));
+  }
+  for (const std::string& worker : NamesBeyond(file_.config().workers, before.workers)) {
+    say_(fmt::format("Worker {} may be started: `worker --cluster {} --name {} --data FILE`", worker, file_.path(), worker));
+  }
+  for (const std::string& worker : NamesBeyond(before.workers, file_.config().workers)) {
+    say_(fmt::format("Worker {} is not in the cluster file any more and may be stopped", worker));
+  }
+}
+
+absl::Status ClusterFollower::Poll(bool asked, absl::Time now, Coordinator& coordinator, Outbox& outbox) {
+  absl::StatusOr<std::optional<ClusterFile::Version>> version = file_.Poll(now, asked);
+  if (!version.ok()) {
+    LogRefusal(version.status());
+  } else if (version->has_value()) {
+    if (absl::Status status = Follow(**std::move(version), now, coordinator, outbox); !status.ok()) return status;
+  } else if (asked) {
+    LogInfo("the cluster file says what runs already");
+  }
+  if (!file_.leaving().empty()) EndEmptied(coordinator.EmptiedServers(), now);
+  return absl::OkStatus();
+}
+
+absl::Status ClusterFollower::Follow(ClusterFile::Version version, absl::Time now, Coordinator& coordinator, Outbox& outbox) {
+  if (absl::Status status = CheckWorkers(version.config, options_.workers_per_trial, file_.path()); !status.ok()) {
+    LogRefusal(status);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, version.text);
+  if (!copy.ok()) {
+    LogRefusal(copy.status());
+    return absl::OkStatus();
+  }
+  if (absl::Status status = coordinator.SetServers(Names(version.config.servers), now, outbox); !status.ok()) {
+    LogRefusal(status);
+    return absl::OkStatus();
+  }
+  if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  const ClusterConfig before = file_.config();
+  file_.Use(std::move(version));
+  LogInfo("follows the edited cluster file", {{"servers", List(Names(file_.config().servers))},
+                                              {"added", List(NamesBeyond(file_.config().servers, before.servers))},
+                                              {"leaving", List(Names(file_.leaving()))},
+                                              {"workers", List(Names(file_.config().workers))}});
+  if (launcher_ != nullptr) return RunProcesses(before, now);
+  SayWhatToRun(before);
+  return absl::OkStatus();
+}
+
+void ClusterFollower::EndEmptied(const std::vector<std::string>& emptied, absl::Time now) {
+  const std::vector<std::string> leaving = Names(file_.leaving());
+  for (const std::string& server : emptied) {
+    if (std::find(leaving.begin(), leaving.end(), server) == leaving.end()) continue;
+    if (launcher_ == nullptr) {
+      say_(fmt::format("Server {} holds nothing any more and may be stopped", server));
+    } else if (launcher_->runs(server)) {
+      launcher_->Retire(server, now);
+      continue;
+    }
+    LogInfo("a server has left", {{"name", server}});
+    file_.Gone(server);
+  }
+}
+
+absl::Status CheckWorkers(const ClusterConfig& cluster, uint32_t workers_per_trial, const std::string& where) {
+  if (workers_per_trial <= cluster.workers.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: sweep.workers_per_trial is {}, but the cluster has {} workers", where,
+                                                workers_per_trial, cluster.workers.size()));
+}
+
+}  // namespace marquee
