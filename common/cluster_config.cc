@@ -306,9 +306,10 @@ absl::Status CheckClusterEdit(std::string_view before, std::string_view after, c
   if (!old.ok()) return old.status();
   absl::StatusOr<ConfigDocument> edited = ConfigDocument::Parse(after, label);
   if (!edited.ok()) return edited.status();
-  edited->RefuseDifferences(*old, {"cluster.servers", "cluster.workers"},
-                            "while a sweep runs, only 'servers' and 'workers' may change: stop the scheduler and start it again "
-                            "with --resume");
+  edited->RefuseDifferences(
+      *old, {"cluster.servers", "cluster.workers"},
+      "while a sweep runs, only 'servers' and 'workers' may change: stop the scheduler and start it again "
+      "with --resume");
   return edited->status();
 }
 

@@ -100,8 +100,8 @@ absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path, const s
 // Likewise of a text. `label` names it in errors; paths in it are relative to `folder`.
 absl::StatusOr<ClusterConfig> ParseClusterConfig(std::string_view yaml, const std::string& label, const std::string& folder);
 
-// Refuses an edit of the cluster file, from the text `before` to the text `after`, that changes what cannot change while a sweep
-// runs: anything but which servers and workers there are. Both texts must be good ones.
+// Refuses an edit of the cluster file, from the text `before` to the text `after`, that changes what cannot change while a
+// sweep runs: anything but which servers and workers there are. Both texts must be good ones.
 absl::Status CheckClusterEdit(std::string_view before, std::string_view after, const std::string& label);
 
 // Reads a `data` section, which a sweep file may have as well. Paths are relative to `folder`. `file` is left alone where there

@@ -41,8 +41,8 @@ class ConfigDocument {
   ConfigDocument(YAML::Node root, std::string label, std::string where = "");
 
   ConfigSection root();
-  // Fails at the first key, in any depth, that has another value in `before`, or that only one of the two has. `free` names keys
-  // that may differ, with all that is in them ("cluster.servers"); `rule` ends the error.
+  // Fails at the first key, in any depth, that has another value in `before`, or that only one of the two has. `free` names
+  // keys that may differ, with all that is in them ("cluster.servers"); `rule` ends the error.
   void RefuseDifferences(const ConfigDocument& before, const std::set<std::string>& free, std::string_view rule);
   const std::string& label() const { return label_; }
   const absl::Status& status() const { return status_; }  // the first error

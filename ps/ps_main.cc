@@ -171,7 +171,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Serves the rows of its partitions: one server of a cluster, with one or more shards.", "ps"};
   app.set_version_flag("--version", std::string(marquee::Version()));
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
-  app.add_option("--cluster-folder", flags.cluster_folder, "What paths in the cluster file are relative to, if not its own folder");
+  app.add_option("--cluster-folder", flags.cluster_folder,
+                 "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")

@@ -39,8 +39,9 @@ std::string Where(const WorkerPlace& place) {
 template <typename Place>
 absl::Status CheckSame(const std::string& path, std::string_view key, const Place& before, const Place& edited) {
   if (before == edited) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: key '{}': '{}' has {}, but runs with {}; give what is to run there another name",
-                                                path, key, edited.name, Where(edited), Where(before)));
+  return absl::InvalidArgumentError(
+      fmt::format("{}: key '{}': '{}' has {}, but runs with {}; give what is to run there another name", path, key, edited.name,
+                  Where(edited), Where(before)));
 }
 
 }  // namespace
@@ -103,7 +104,8 @@ absl::Status ClusterFile::CheckServers(const ClusterConfig& edited) const {
 
 absl::Status ClusterFile::CheckWorkers(const ClusterConfig& edited) const {
   for (const WorkerPlace& place : edited.workers) {
-    const bool leaves = std::any_of(leaving_.begin(), leaving_.end(), [&](const ServerPlace& other) { return other.name == place.name; });
+    const bool leaves =
+        std::any_of(leaving_.begin(), leaving_.end(), [&](const ServerPlace& other) { return other.name == place.name; });
     if (leaves || now_.config.server(place.name) != nullptr) {
       return absl::InvalidArgumentError(
           fmt::format("{}: key 'cluster.workers': '{}' is the name of a server; take another one", path_, place.name));

@@ -3,9 +3,10 @@
 
 // The cluster file of a sweep that runs, and its edits: servers and workers may be added and removed meanwhile, nothing else.
 //
-// Edits are noticed by content, so that it is the same whether the file is replaced or written in place. A text that is seen for
-// the first time is left alone until it has stayed as it is for a while, since an editor may be in the middle of writing it; who
-// asks for it has it judged at once. A text that is refused is refused once. Reads the file; knows no clock. Not thread-safe.
+// Edits are noticed by content, so that it is the same whether the file is replaced or written in place. A text that is seen
+// for the first time is left alone until it has stayed as it is for a while, since an editor may be in the middle of writing
+// it; who asks for it has it judged at once. A text that is refused is refused once. Reads the file; knows no clock. Not
+// thread-safe.
 
 #include <optional>
 #include <string>
@@ -32,8 +33,8 @@ class ClusterFile {
   const Version& now() const { return now_; }            // what is in use
   const ClusterConfig& config() const { return now_.config; }
 
-  // Looks at the file once a second, or at once if `asked`. What it says if that is new and may be followed; an error that names
-  // file, line, key and value if it may not.
+  // Looks at the file once a second, or at once if `asked`. What it says if that is new and may be followed; an error that
+  // names file, line, key and value if it may not.
   absl::StatusOr<std::optional<Version>> Poll(absl::Time now, bool asked);
 
   // That version is in use from now on. Servers that it does not have any more are leaving.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/log.h"
@@ -28,10 +29,8 @@ std::vector<std::string> NamesBeyond(const std::vector<Place>& places, const std
   return names;
 }
 
-std::string List(const std::vector<std::string>& names) { return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ",")); }
-
-void LogRefusal(const absl::Status& status) {
-  LogError("the cluster file is not followed; what runs stays as it is", {{"reason", std::string(status.message())}});
+std::string List(const std::vector<std::string>& names) {
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ","));
 }
 
 // Written, not yet in its place.
@@ -72,6 +71,11 @@ absl::Status ClusterFollower::RunProcesses(const ClusterConfig& before, absl::Ti
   return absl::OkStatus();
 }
 
+void ClusterFollower::Refuse(const absl::Status& why) {
+  ++refused_;
+  LogError("the cluster file is not followed; what runs stays as it is", {{"reason", std::string(why.message())}});
+}
+
 void ClusterFollower::SayWhatToRun(const ClusterConfig& before) const {
   for (const std::string& server : NamesBeyond(file_.config().servers, before.servers)) {
     say_(fmt::format("Server {} is to be started: `ps --cluster {} --name {}`", server, file_.path(), server));
@@ -87,7 +91,7 @@ void ClusterFollower::SayWhatToRun(const ClusterConfig& before) const {
 absl::Status ClusterFollower::Poll(bool asked, absl::Time now, Coordinator& coordinator, Outbox& outbox) {
   absl::StatusOr<std::optional<ClusterFile::Version>> version = file_.Poll(now, asked);
   if (!version.ok()) {
-    LogRefusal(version.status());
+    Refuse(version.status());
   } else if (version->has_value()) {
     if (absl::Status status = Follow(**std::move(version), now, coordinator, outbox); !status.ok()) return status;
   } else if (asked) {
@@ -99,16 +103,16 @@ absl::Status ClusterFollower::Poll(bool asked, absl::Time now, Coordinator& coor
 
 absl::Status ClusterFollower::Follow(ClusterFile::Version version, absl::Time now, Coordinator& coordinator, Outbox& outbox) {
   if (absl::Status status = CheckWorkers(version.config, options_.workers_per_trial, file_.path()); !status.ok()) {
-    LogRefusal(status);
+    Refuse(status);
     return absl::OkStatus();
   }
   absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, version.text);
   if (!copy.ok()) {
-    LogRefusal(copy.status());
+    Refuse(copy.status());
     return absl::OkStatus();
   }
   if (absl::Status status = coordinator.SetServers(Names(version.config.servers), now, outbox); !status.ok()) {
-    LogRefusal(status);
+    Refuse(status);
     return absl::OkStatus();
   }
   if (absl::Status status = copy->Commit(); !status.ok()) return status;
@@ -136,6 +140,22 @@ void ClusterFollower::EndEmptied(const std::vector<std::string>& emptied, absl::
     LogInfo("a server has left", {{"name", server}});
     file_.Gone(server);
   }
+}
+
+uint64_t PartitionsOn(const std::vector<ServerPlace>& servers, const View& view,
+                      const std::vector<Coordinator::Member>& members) {
+  std::set<std::string> endpoints;
+  for (const Coordinator::Member& member : members) {
+    const bool named =
+        std::any_of(servers.begin(), servers.end(), [&](const ServerPlace& place) { return place.name == member.name; });
+    if (named) endpoints.insert(member.endpoints.begin(), member.endpoints.end());
+  }
+  const auto on = [&](ShardIndex shard) { return shard < view.shards.size() && endpoints.contains(view.shards[shard]); };
+  uint64_t count = 0;
+  for (size_t i = 0; i < view.primaries.size(); ++i) {
+    if (on(view.primaries[i]) || on(view.backups[i]) || on(view.fills[i])) ++count;
+  }
+  return count;
 }
 
 absl::Status CheckWorkers(const ClusterConfig& cluster, uint32_t workers_per_trial, const std::string& where) {

@@ -1,12 +1,12 @@
 #ifndef MARQUEE_SCHEDULER_CLUSTER_FOLLOWER_H_
 #define MARQUEE_SCHEDULER_CLUSTER_FOLLOWER_H_
 
-// Has the servers and workers of the cluster file run, and follows its edits while the sweep goes on: tells the coordinator which
-// servers are to hold partitions, starts processes that were added, and ends those that are not needed any more. A server that
-// was taken out of the file goes on until nothing is left on it.
+// Has the servers and workers of the cluster file run, and follows its edits while the sweep goes on: tells the coordinator
+// which servers are to hold partitions, starts processes that were added, and ends those that are not needed any more. A server
+// that was taken out of the file goes on until nothing is left on it.
 //
-// With launcher 'local' it starts and ends processes itself; with 'external' it says which ones somebody else is to start and may
-// end. An edit that cannot be followed is logged with what is wrong, and changes nothing. Uses the thread that drives the
+// With launcher 'local' it starts and ends processes itself; with 'external' it says which ones somebody else is to start and
+// may end. An edit that cannot be followed is logged with what is wrong, and changes nothing. Uses the thread that drives the
 // coordinator.
 
 #include <functional>
@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/view.h"
 #include "scheduler/cluster_file.h"
 #include "scheduler/coordinator.h"
 #include "scheduler/launcher.h"
@@ -41,11 +42,13 @@ class ClusterFollower {
   absl::Status Poll(bool asked, absl::Time now, Coordinator& coordinator, Outbox& outbox);
 
   const ClusterFile& file() const { return file_; }
+  uint64_t refused() const { return refused_; }     // edits
   Launcher* launcher() { return launcher_.get(); }  // null with launcher: external
 
  private:
   absl::Status Follow(ClusterFile::Version version, absl::Time now, Coordinator& coordinator, Outbox& outbox);
   absl::Status RunProcesses(const ClusterConfig& before, absl::Time now);
+  void Refuse(const absl::Status& why);
   void SayWhatToRun(const ClusterConfig& before) const;
   void EndEmptied(const std::vector<std::string>& emptied, absl::Time now);
 
@@ -53,7 +56,12 @@ class ClusterFollower {
   const Options options_;
   const std::function<void(const std::string&)> say_;
   std::unique_ptr<Launcher> launcher_;
+  uint64_t refused_ = 0;
 };
+
+// Partitions that have a copy, whole or in the making, on one of these servers.
+uint64_t PartitionsOn(const std::vector<ServerPlace>& servers, const View& view,
+                      const std::vector<Coordinator::Member>& members);
 
 // Refuses a cluster with fewer workers than a trial needs. `where` names the file.
 absl::Status CheckWorkers(const ClusterConfig& cluster, uint32_t workers_per_trial, const std::string& where);

@@ -88,6 +88,7 @@ class Coordinator::Impl {
     return static_cast<uint64_t>(std::count(backups.begin(), backups.end(), kNoShard));
   }
   const Counters& counters() const { return context_.counters; }
+  absl::Status SetServers(std::vector<std::string> wanted) const;
   void RequestCheckpoint() { checkpoints_.Request(); }
 
  private:
@@ -367,6 +368,17 @@ void Coordinator::Impl::OnTimer(absl::Time now, Outbox& outbox) {
   Advance(now, outbox);
 }
 
+absl::Status Coordinator::Impl::SetServers(std::vector<std::string> wanted) const {
+  std::vector<std::string> held = context_.options.servers;
+  std::sort(held.begin(), held.end());
+  std::sort(wanted.begin(), wanted.end());
+  if (wanted == held) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "key 'cluster.servers': servers cannot be added or taken away while a sweep runs; stop the scheduler and start it again "
+      "with "
+      "--resume");
+}
+
 void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox) {
   if (!context_.status.ok() || !context_.members.End(name)) return;
   OnLost(name, now, outbox);
@@ -618,6 +630,10 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
                          CheckpointStore* checkpoints)
     : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
+absl::Status Coordinator::SetServers(const std::vector<std::string>& wanted, absl::Time /*now*/, Outbox& /*outbox*/) {
+  return impl_->SetServers(wanted);
+}
+std::vector<std::string> Coordinator::EmptiedServers() const { return {}; }
 void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;
 absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }

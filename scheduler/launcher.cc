@@ -116,7 +116,8 @@ void Launcher::Retire(const std::string& name, absl::Time now) {
 }
 
 Launcher::Child* Launcher::Find(const std::string& name) {
-  const auto found = std::find_if(children_.begin(), children_.end(), [&](const Child& child) { return child.plan.name == name; });
+  const auto found =
+      std::find_if(children_.begin(), children_.end(), [&](const Child& child) { return child.plan.name == name; });
   return found == children_.end() ? nullptr : &*found;
 }
 

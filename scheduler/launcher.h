@@ -1,8 +1,8 @@
 #ifndef MARQUEE_SCHEDULER_LAUNCHER_H_
 #define MARQUEE_SCHEDULER_LAUNCHER_H_
 
-// Starts the cluster's servers and workers on this machine (launcher: local), starts those again that end, ends those that are not
-// wanted any more, and stops all at the end.
+// Starts the cluster's servers and workers on this machine (launcher: local), starts those again that end, ends those that are
+// not wanted any more, and stops all at the end.
 //
 // A child has no way to outlive the scheduler: the kernel kills it when its parent dies. It is in a process group of its own,
 // so that Ctrl-C reaches the scheduler alone, which then stops it. Its output goes to LOGS/NAME.log.
@@ -36,12 +36,12 @@ class Launcher {
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  // What is to run from now on. Starts what does not run yet; what runs and is not among these goes on, but is not started again
-  // when it ends.
+  // What is to run from now on. Starts what does not run yet; what runs and is not among these goes on, but is not started
+  // again when it ends.
   absl::Status Want(std::vector<ProcessPlan> plans, absl::Time now);
 
-  // Ends a process that is not wanted any more: SIGTERM, and SIGKILL if that does not help. Wanted again meanwhile, it is started
-  // anew after its end.
+  // Ends a process that is not wanted any more: SIGTERM, and SIGKILL if that does not help. Wanted again meanwhile, it is
+  // started anew after its end.
   void Retire(const std::string& name, absl::Time now);
 
   struct Exit {

@@ -120,7 +120,7 @@ absl::Status SweepRunner::OpenState() {
 }
 
 absl::Status SweepRunner::Listen() {
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster, PeerRole::kScheduler);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster.config(), PeerRole::kScheduler);
   if (!options.ok()) return options.status();
   const Identity self{.name = "scheduler", .incarnation = NewIncarnation()};
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
@@ -209,12 +209,14 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_metrics_) {
     next_metrics_ = now + kMetricsInterval;
     scheduler_metrics_.Update(*coordinator_, *transport_, now);
+    scheduler_metrics_.Update(*processes_, *coordinator_);
   }
   return absl::OkStatus();
 }
 
 absl::Status SweepRunner::PollProcesses() {
-  if (absl::Status status = processes_->Poll(ReloadRequested(), SteadyNow(), *coordinator_, *transport_); !status.ok()) return status;
+  if (absl::Status status = processes_->Poll(ReloadRequested(), SteadyNow(), *coordinator_, *transport_); !status.ok())
+    return status;
   if (processes_->launcher() == nullptr) return absl::OkStatus();
   absl::StatusOr<std::vector<Launcher::Exit>> exits = processes_->launcher()->Poll(SteadyNow());
   if (!exits.ok()) return exits.status();
@@ -222,8 +224,8 @@ absl::Status SweepRunner::PollProcesses() {
     const std::string next = exit.restarts_in == absl::InfiniteDuration()
                                  ? "not started again"
                                  : fmt::format("started again in {}", absl::FormatDuration(exit.restarts_in));
-    progress_.Say(
-        fmt::format("{} ended: {}; {}; its log is {}", exit.name, exit.how, next, PathOf(fmt::format("logs/{}.log", exit.name))));
+    progress_.Say(fmt::format("{} ended: {}; {}; its log is {}", exit.name, exit.how, next,
+                              PathOf(fmt::format("logs/{}.log", exit.name))));
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();

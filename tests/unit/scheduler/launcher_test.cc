@@ -47,7 +47,8 @@ TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
 TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Want({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
+  ASSERT_TRUE(
+      launcher.Want({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
 }
@@ -62,10 +63,10 @@ TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
 TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
   Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(
-      launcher.Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
-                    absl::Now())
-          .ok());
+  ASSERT_TRUE(launcher
+                  .Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                        absl::Now())
+                  .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/w1.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   EXPECT_EQ(launcher.running(), 2U);
