@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "common/transport_metrics.h"
 #include "common/version.h"
@@ -31,6 +32,7 @@ struct Flags {
   std::string name;
   std::string scheduler;
   double orphan_seconds = 60;
+  std::string trace_folder;
 };
 
 absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
@@ -38,11 +40,12 @@ absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono
 // The shards of one incarnation of this server, and its talk with the scheduler.
 class Server {
  public:
-  Server(const ServerPlace& place, TransportOptions options, absl::Duration primary_lease, Metrics& metrics)
+  Server(const ServerPlace& place, TransportOptions options, absl::Duration primary_lease, Metrics& metrics, TraceFile* trace)
       : place_(place),
         options_(std::move(options)),
         primary_lease_(primary_lease),
         metrics_(metrics),
+        trace_(trace),
         transport_metrics_(metrics) {}
 
   absl::Status Start(const std::string& metrics_endpoint, const std::string& scheduler);
@@ -60,6 +63,7 @@ class Server {
   const TransportOptions options_;
   const absl::Duration primary_lease_;
   Metrics& metrics_;
+  TraceFile* const trace_;  // null: nothing is traced
   TransportContext context_;
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::unique_ptr<Transport> transport_;  // to the scheduler
@@ -75,7 +79,7 @@ absl::Status Server::StartShards(const Identity& self) {
   for (uint32_t i = 0; i < place_.shards; ++i) {
     const uint32_t port = place_.port == 0 ? 0 : place_.port + i;
     absl::StatusOr<std::unique_ptr<ShardThread>> shard = ShardThread::Start(
-        context_, self, options_, shard_options, TcpEndpoint(place_.host, static_cast<uint16_t>(port)), i, metrics_);
+        context_, self, options_, shard_options, TcpEndpoint(place_.host, static_cast<uint16_t>(port)), i, metrics_, trace_);
     if (!shard.ok()) return shard.status();
     shards_.push_back(*std::move(shard));
     LogInfo("shard listens", {{"shard", i}, {"endpoint", shards_.back()->endpoint()}});
@@ -151,8 +155,10 @@ absl::Status RunProgram(const Flags& flags) {
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
 
+  const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
+  if (!trace.ok()) return trace.status();
   while (!StopRequested()) {
-    Server server(*place, *options, config->primary_lease, metrics);
+    Server server(*place, *options, config->primary_lease, metrics, trace->get());
     if (absl::Status status = server.Start(*metrics_endpoint, scheduler); !status.ok()) return status;
     const absl::Status status = server.Run(absl::Seconds(flags.orphan_seconds));
     if (!status.ok() || !server.cluster_changed()) return status;
@@ -178,6 +184,8 @@ int main(int argc, char** argv) {
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--trace-folder", flags.trace_folder,
+                 "Write where this server's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
   marquee::StartLog("server/" + flags.name);
   if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);

@@ -50,21 +50,21 @@ ClusterFollower::ClusterFollower(ClusterFile file, Options options, std::functio
 
 absl::Status ClusterFollower::Start(absl::Time now) {
   if (launcher_ == nullptr) {
-    say_(fmt::format(
-        "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
-        "`worker --cluster {} --name NAME --data FILE`",
-        options_.scheduler, file_.config().servers.size(), file_.config().workers.size(), file_.path(), file_.path()));
+    say_(
+        fmt::format("Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
+                    "`worker --cluster {} --name NAME --data FILE`",
+                    options_.processes.scheduler, file_.config().servers.size(), file_.config().workers.size(), file_.path(),
+                    file_.path()));
     return absl::OkStatus();
   }
-  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, file_.now().text);
+  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.processes.cluster_file, file_.now().text);
   if (!copy.ok()) return copy.status();
   if (absl::Status status = copy->Commit(); !status.ok()) return status;
   return RunProcesses(file_.config(), now);
 }
 
 absl::Status ClusterFollower::RunProcesses(const ClusterConfig& before, absl::Time now) {
-  absl::StatusOr<std::vector<ProcessPlan>> plans =
-      PlanProcesses(file_.config(), options_.copy, file_.folder(), options_.data_file, options_.scheduler);
+  absl::StatusOr<std::vector<ProcessPlan>> plans = PlanProcesses(file_.config(), options_.processes);
   if (!plans.ok()) return plans.status();
   if (absl::Status status = launcher_->Want(*std::move(plans), now); !status.ok()) return status;
   for (const std::string& worker : NamesBeyond(before.workers, file_.config().workers)) launcher_->Retire(worker, now);
@@ -106,7 +106,7 @@ absl::Status ClusterFollower::Follow(ClusterFile::Version version, absl::Time no
     Refuse(status);
     return absl::OkStatus();
   }
-  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, version.text);
+  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.processes.cluster_file, version.text);
   if (!copy.ok()) {
     Refuse(copy.status());
     return absl::OkStatus();

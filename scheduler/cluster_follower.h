@@ -27,10 +27,8 @@ namespace marquee {
 class ClusterFollower {
  public:
   struct Options {
-    std::string copy;  // where the cluster file is copied to, as it is in use: what children read
+    ProcessInputs processes;  // its cluster file is a copy that is written here: the file as it is in use
     std::string log_folder;
-    std::string data_file;
-    std::string scheduler;  // endpoint
     uint32_t workers_per_trial = 1;
   };
   // `say` tells people what to do.

@@ -228,23 +228,24 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
   return absl::NotFoundError(fmt::format("program '{}': neither in {} nor in ../libexec/marquee of it", name, folder.string()));
 }
 
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& copy,
-                                                       const std::string& folder, const std::string& data_file,
-                                                       const std::string& scheduler) {
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const ProcessInputs& inputs) {
   const absl::StatusOr<std::string> ps = FindProgram("ps");
   if (!ps.ok()) return ps.status();
   const absl::StatusOr<std::string> worker = FindProgram("worker");
   if (!worker.ok()) return worker.status();
   std::vector<ProcessPlan> plans;
   const auto common = [&](const std::string& name) {
-    return std::vector<std::string>{"--cluster", copy, "--cluster-folder", folder, "--name", name, "--scheduler", scheduler};
+    std::vector<std::string> arguments{"--cluster", inputs.cluster_file, "--cluster-folder", inputs.cluster_folder, "--name",
+                                       name,        "--scheduler",       inputs.scheduler};
+    if (!inputs.trace_folder.empty()) arguments.insert(arguments.end(), {"--trace-folder", inputs.trace_folder});
+    return arguments;
   };
   for (const ServerPlace& place : config.servers) {
     plans.push_back(ProcessPlan{.name = place.name, .program = *ps, .arguments = common(place.name), .threads = 1});
   }
   for (const WorkerPlace& place : config.workers) {
     ProcessPlan plan{.name = place.name, .program = *worker, .arguments = common(place.name), .threads = place.threads};
-    plan.arguments.insert(plan.arguments.end(), {"--data", data_file});
+    plan.arguments.insert(plan.arguments.end(), {"--data", inputs.data_file});
     plans.push_back(std::move(plan));
   }
   return plans;

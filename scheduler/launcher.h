@@ -86,10 +86,17 @@ class Launcher {
 // Path of a program that comes with this one: beside it, or in ../libexec/marquee.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// The servers and workers of a cluster file. They read `copy`, a copy of it whose paths are relative to `folder`.
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& copy,
-                                                       const std::string& folder, const std::string& data_file,
-                                                       const std::string& scheduler);
+// What all servers and workers of a cluster are told.
+struct ProcessInputs {
+  std::string cluster_file;
+  std::string cluster_folder;  // that paths in the file are relative to
+  std::string data_file;
+  std::string scheduler;     // endpoint
+  std::string trace_folder;  // where they write where their time goes; empty: they do not
+};
+
+// The servers and workers of a cluster file.
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const ProcessInputs& inputs);
 
 }  // namespace marquee
 

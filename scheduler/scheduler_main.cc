@@ -31,6 +31,7 @@ struct Flags {
   std::string out;
   std::optional<uint64_t> split_seed;
   bool resume = false;
+  std::string trace;
 };
 
 std::string DefaultOut(const Flags& flags) {
@@ -64,6 +65,7 @@ absl::StatusOr<bool> RunScheduler(const Flags& flags) {
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
+                               .trace = flags.trace,
                                .sweep = *std::move(sweep)},
                      **data, *split);
   return runner.Run();
@@ -97,6 +99,10 @@ int main(int argc, char** argv) {
   app.add_flag(
       "--resume", flags.resume,
       "Go on with the sweep in that folder: results are kept, other trials go on from their last checkpoint, or start anew");
+  app.add_option(
+      "--trace", flags.trace,
+      "Write where the time of workers and shards goes into this file, for Perfetto. With `launcher: external`, start them "
+      "with --trace-folder and use `marquee trace`");
   CLI11_PARSE(app, argc, argv);
   return marquee::ExitCode(marquee::RunScheduler(flags));
 }

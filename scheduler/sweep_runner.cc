@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "common/program.h"
+#include "common/trace_merge.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
@@ -73,16 +74,11 @@ absl::StatusOr<bool> SweepRunner::Run() {
     progress_.Say("Nothing is left to do.");
     return Finish();
   }
-  processes_ = std::make_unique<ClusterFollower>(plan_.cluster,
-                                                 ClusterFollower::Options{.copy = PathOf("running-cluster.yaml"),
-                                                                          .log_folder = PathOf("logs"),
-                                                                          .data_file = plan_.data_file,
-                                                                          .scheduler = endpoint_,
-                                                                          .workers_per_trial = plan_.sweep.workers_per_trial},
-                                                 [this](const std::string& line) { progress_.Say(line); });
-  if (absl::Status status = processes_->Start(SteadyNow()); !status.ok()) return status;
+  if (absl::Status status = BeginTrace(); !status.ok()) return status;
+  if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
+  EndTrace();
   return Finish();
 }
 
@@ -173,6 +169,20 @@ absl::Status SweepRunner::StartCoordinator() {
   return absl::OkStatus();
 }
 
+absl::Status SweepRunner::StartProcesses() {
+  ProcessInputs inputs{.cluster_file = PathOf("running-cluster.yaml"),
+                       .cluster_folder = plan_.cluster.folder(),
+                       .data_file = plan_.data_file,
+                       .scheduler = endpoint_,
+                       .trace_folder = plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string()};
+  processes_ = std::make_unique<ClusterFollower>(
+      plan_.cluster,
+      ClusterFollower::Options{
+          .processes = std::move(inputs), .log_folder = PathOf("logs"), .workers_per_trial = plan_.sweep.workers_per_trial},
+      [this](const std::string& line) { progress_.Say(line); });
+  return processes_->Start(SteadyNow());
+}
+
 absl::Status SweepRunner::RunTrials() {
   while (!coordinator_->done()) {
     if (StopRequested()) return absl::CancelledError("stopped; go on with --resume");
@@ -249,6 +259,27 @@ void SweepRunner::DismissMembers() {
   if (launcher != nullptr) launcher->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+// The trace is of this run alone, not of one that it goes on with.
+absl::Status SweepRunner::BeginTrace() {
+  if (plan_.trace.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::remove_all(PathOf("trace"), error);
+  if (!error) std::filesystem::create_directories(PathOf("trace"), error);
+  if (error) return absl::UnavailableError(fmt::format("{}: {}", PathOf("trace"), error.message()));
+  return absl::OkStatus();
+}
+
+// Results do not depend on it: what goes wrong is said, and that is all.
+void SweepRunner::EndTrace() {
+  if (plan_.trace.empty()) return;
+  const absl::StatusOr<TraceSummary> trace = MergeTraces(PathOf("trace"), plan_.trace);
+  if (!trace.ok()) {
+    progress_.Say(fmt::format("No trace: {}", std::string(trace.status().message())));
+    return;
+  }
+  progress_.Say(fmt::format("\n{}Trace: {} (opens in Perfetto, https://ui.perfetto.dev)", TraceText(*trace), plan_.trace));
 }
 
 absl::Status SweepRunner::WriteEndpoints() {

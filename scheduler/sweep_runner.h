@@ -10,6 +10,7 @@
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
 //     models/TRIAL/         kept models
 //     checkpoints/          of running trials, if the cluster file asks for them
+//     trace/                what processes wrote of their time, with a trace file asked for
 //     leaderboard.json, report.html      at the end
 
 #include <memory>
@@ -39,6 +40,7 @@ struct SweepPlan {
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
+  std::string trace;  // a file: where the run's time goes; empty: nothing is traced
   Sweep sweep;
 };
 
@@ -57,12 +59,15 @@ class SweepRunner {
   absl::Status CheckStarts() const;
   absl::Status Listen();
   absl::Status StartCoordinator();
+  absl::Status StartProcesses();
   absl::Status RunTrials();
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
   absl::Status PollProcesses();
   void DismissMembers();
   absl::Status WriteEndpoints();
+  absl::Status BeginTrace();
+  void EndTrace();
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
   void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();

@@ -4,6 +4,7 @@
 //     marquee export --model DIR --out DIR      a kept model as arrays and TorchScript
 //     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
 //     marquee metrics                           docs/metrics.md
+//     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
 // Exit codes: 0; 1 it could not be done.
 
@@ -20,6 +21,7 @@
 #include "common/metric_catalogue.h"
 #include "common/program.h"
 #include "common/security.h"
+#include "common/trace_merge.h"
 #include "common/version.h"
 #include "serving/exporter.h"
 #include "serving/kept_model.h"
@@ -113,6 +115,13 @@ absl::Status Verify(const std::string& folder) {
   return verified->all_good ? absl::OkStatus() : absl::DataLossError(fmt::format("{}: not all are good", folder));
 }
 
+absl::Status Trace(const std::string& folder, const std::string& out) {
+  const absl::StatusOr<TraceSummary> summary = MergeTraces(folder, out);
+  if (!summary.ok()) return summary.status();
+  fmt::print("{}", TraceText(*summary));
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("marquee: what needs no cluster", "marquee");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
@@ -151,8 +160,14 @@ int Main(int argc, char** argv) {
     command->add_option("folder", checkpoints, "The folder of checkpoints (runs/NAME/checkpoints)")->required();
   }
 
+  std::string trace_folder, trace_out;
+  CLI::App* const trace = app.add_subcommand("trace", "One trace for Perfetto of what processes wrote with --trace-folder");
+  trace->add_option("folder", trace_folder, "The folder that they wrote to (runs/NAME/trace)")->required();
+  trace->add_option("--out", trace_out, "The file to write")->required();
+
   CLI11_PARSE(app, argc, argv);
   absl::Status status;
+  if (trace->parsed()) status = Trace(trace_folder, trace_out);
   if (list->parsed()) status = PrintCheckpoints(checkpoints);
   if (verify->parsed()) status = Verify(checkpoints);
   if (recommend->parsed()) status = Recommend(model, recommend_flags);

@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/cluster_config.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "common/version.h"
 #include "dataset/dataset.h"
@@ -31,6 +33,7 @@ struct Flags {
   std::string scheduler;
   std::string data;
   double orphan_seconds = 60;
+  std::string trace_folder;
 };
 
 absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
@@ -71,6 +74,11 @@ absl::Status RunWorker(const Flags& flags) {
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context, self, *options);
   if (!transport.ok()) return transport.status();
 
+  const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
+  if (!trace.ok()) return trace.status();
+  std::optional<TraceTrack> steps;
+  if (*trace != nullptr) steps.emplace((*trace)->AddTrack("steps"));
+
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
   Driver driver(**transport, self,
@@ -79,13 +87,14 @@ absl::Status RunWorker(const Flags& flags) {
                              .process_id = static_cast<uint32_t>(getpid()),
                              .metrics_endpoint = *metrics_endpoint,
                              .data_checksum = (*data)->checksum()},
-                scheduler);
+                scheduler, trace->get());
   KeepAlive keep_alive(driver, config->longest_step);
   WorkerMetrics worker_metrics(metrics, **transport);
   WorkerContext context{.driver = driver,
                         .keep_alive = keep_alive,
                         .data = **data,
                         .metrics = worker_metrics,
+                        .trace = steps.has_value() ? &*steps : nullptr,
                         .device = place->device,
                         .orphan_after = absl::Seconds(flags.orphan_seconds),
                         .stop = StopRequested()};
@@ -110,6 +119,8 @@ int main(int argc, char** argv) {
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_option("--trace-folder", flags.trace_folder,
+                 "Write where this worker's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
   marquee::StartLog("worker/" + flags.name);
   if (const absl::Status status = marquee::RunWorker(flags); !status.ok()) return marquee::Fail("worker", status);
