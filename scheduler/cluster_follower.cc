@@ -10,6 +10,8 @@
 
 #include "common/log.h"
 #include "dataset/atomic_file.h"
+#include "scheduler/launch_engine.h"
+#include "scheduler/process_plan.h"
 
 namespace marquee {
 namespace {
@@ -43,13 +45,19 @@ absl::StatusOr<AtomicFile> PrepareFile(const std::string& path, const std::strin
 
 }  // namespace
 
-ClusterFollower::ClusterFollower(ClusterFile file, Options options, std::function<void(const std::string&)> say)
-    : file_(std::move(file)), options_(std::move(options)), say_(std::move(say)) {
-  if (file_.config().launcher == ClusterConfig::Launcher::kLocal) launcher_ = std::make_unique<Launcher>(options_.log_folder);
+ClusterFollower::ClusterFollower(ClusterFile& file, Options options, std::function<void(const std::string&)> say)
+    : file_(file), options_(std::move(options)), say_(std::move(say)) {
+  if (!UsesCopy()) return;
+  options_.processes.cluster_file = options_.copy;
+  options_.processes.cluster_folder = file_.folder();
 }
 
+bool ClusterFollower::UsesCopy() const { return file_.config().launcher == ClusterConfig::Launcher::kLocal; }
+
 absl::Status ClusterFollower::Start(absl::Time now) {
-  if (launcher_ == nullptr) {
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(file_.config());
+  if (!engine.ok()) return engine.status();
+  if (*engine == nullptr) {
     say_(
         fmt::format("Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
                     "`worker --cluster {} --name NAME --data FILE`",
@@ -57,9 +65,12 @@ absl::Status ClusterFollower::Start(absl::Time now) {
                     file_.path()));
     return absl::OkStatus();
   }
-  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.processes.cluster_file, file_.now().text);
-  if (!copy.ok()) return copy.status();
-  if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), options_.log_folder);
+  if (UsesCopy()) {
+    absl::StatusOr<AtomicFile> copy = PrepareFile(options_.copy, file_.now().text);
+    if (!copy.ok()) return copy.status();
+    if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  }
   return RunProcesses(file_.config(), now);
 }
 
@@ -106,16 +117,22 @@ absl::Status ClusterFollower::Follow(ClusterFile::Version version, absl::Time no
     Refuse(status);
     return absl::OkStatus();
   }
-  absl::StatusOr<AtomicFile> copy = PrepareFile(options_.processes.cluster_file, version.text);
-  if (!copy.ok()) {
-    Refuse(copy.status());
-    return absl::OkStatus();
+  std::optional<AtomicFile> copy;
+  if (UsesCopy()) {
+    absl::StatusOr<AtomicFile> prepared = PrepareFile(options_.copy, version.text);
+    if (!prepared.ok()) {
+      Refuse(prepared.status());
+      return absl::OkStatus();
+    }
+    copy.emplace(*std::move(prepared));
   }
   if (absl::Status status = coordinator.SetServers(Names(version.config.servers), now, outbox); !status.ok()) {
     Refuse(status);
     return absl::OkStatus();
   }
-  if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  if (copy.has_value()) {
+    if (absl::Status status = copy->Commit(); !status.ok()) return status;
+  }
   const ClusterConfig before = file_.config();
   file_.Use(std::move(version));
   LogInfo("follows the edited cluster file", {{"servers", List(Names(file_.config().servers))},

@@ -27,12 +27,13 @@ namespace marquee {
 class ClusterFollower {
  public:
   struct Options {
-    ProcessInputs processes;  // its cluster file is a copy that is written here: the file as it is in use
+    ProcessInputs processes;  // the cluster file's own path
+    std::string copy;         // where the file is written to as it is in use
     std::string log_folder;
     uint32_t workers_per_trial = 1;
   };
-  // `say` tells people what to do.
-  ClusterFollower(ClusterFile file, Options options, std::function<void(const std::string&)> say);
+  // `file` must outlive the follower. `say` tells people what to do.
+  ClusterFollower(ClusterFile& file, Options options, std::function<void(const std::string&)> say);
 
   absl::Status Start(absl::Time now);
 
@@ -44,14 +45,15 @@ class ClusterFollower {
   Launcher* launcher() { return launcher_.get(); }  // null with launcher: external
 
  private:
+  bool UsesCopy() const;
   absl::Status Follow(ClusterFile::Version version, absl::Time now, Coordinator& coordinator, Outbox& outbox);
   absl::Status RunProcesses(const ClusterConfig& before, absl::Time now);
   void Refuse(const absl::Status& why);
   void SayWhatToRun(const ClusterConfig& before) const;
   void EndEmptied(const std::vector<std::string>& emptied, absl::Time now);
 
-  ClusterFile file_;
-  const Options options_;
+  ClusterFile& file_;
+  Options options_;
   const std::function<void(const std::string&)> say_;
   std::unique_ptr<Launcher> launcher_;
   uint64_t refused_ = 0;

@@ -24,6 +24,7 @@ namespace {
 constexpr absl::Duration kLongestWait = absl::Milliseconds(100);
 constexpr absl::Duration kUpdateInterval = absl::Milliseconds(100);
 constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+constexpr absl::Duration kStatusInterval = absl::Milliseconds(500);
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 
 // Leases and resends are measured on a clock that nobody sets.
@@ -42,22 +43,24 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   return origin;
 }
 
-// The folder's own name, of "runs/demo/" and "." too.
+// The folder's own name, of "runs/demo/" and "." too, there or not.
 std::string NameOf(const std::string& folder) {
-  std::error_code ignored;
-  return std::filesystem::canonical(folder, ignored).filename().string();
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
 
-SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split)
+SweepRunner::SweepRunner(SweepPlan plan, ClusterFile cluster, const Dataset& data, const Split& split)
     : plan_(std::move(plan)),
+      cluster_(std::move(cluster)),
       data_(data),
       split_(split),
       progress_(stdout, isatty(STDOUT_FILENO) != 0, plan_.sweep.metric),
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
-      scheduler_metrics_(metrics_) {}
+      scheduler_metrics_(metrics_),
+      status_(NameOf(plan_.out), cluster_.config(), plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
   if (processes_ != nullptr && processes_->launcher() != nullptr) processes_->launcher()->Stop(kStopGrace);
@@ -70,6 +73,7 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = OpenState(); !status.ok()) return status;
   if (absl::Status status = Listen(); !status.ok()) return status;
   if (absl::Status status = StartCoordinator(); !status.ok()) return status;
+  if (absl::Status status = ServeStatus(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
     return Finish();
@@ -116,27 +120,27 @@ absl::Status SweepRunner::OpenState() {
 }
 
 absl::Status SweepRunner::Listen() {
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster.config(), PeerRole::kScheduler);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(cluster_.config(), PeerRole::kScheduler);
   if (!options.ok()) return options.status();
   const Identity self{.name = "scheduler", .incarnation = NewIncarnation()};
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
-  const SchedulerPlace& place = plan_.cluster.config().scheduler;
-  absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(place.host, place.port));
+  const SchedulerPlace& place = cluster_.config().scheduler;
+  absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(plan_.host, place.port));
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *endpoint;
-  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(place.host, place.metrics_port);
+  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(plan_.host, place.metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
   metrics_endpoint_ = *metrics_endpoint;
 
   CoordinatorOptions coordinator;
-  for (const ServerPlace& server : plan_.cluster.config().servers) coordinator.servers.push_back(server.name);
-  coordinator.partitions = plan_.cluster.config().partitions;
-  coordinator.replication = plan_.cluster.config().replication;
+  for (const ServerPlace& server : cluster_.config().servers) coordinator.servers.push_back(server.name);
+  coordinator.partitions = cluster_.config().partitions;
+  coordinator.replication = cluster_.config().replication;
   coordinator.workers_per_trial = plan_.sweep.workers_per_trial;
-  coordinator.heartbeat = plan_.cluster.config().heartbeat;
-  coordinator.lease = plan_.cluster.config().lease;
+  coordinator.heartbeat = cluster_.config().heartbeat;
+  coordinator.lease = cluster_.config().lease;
   coordinator.data_checksum = data_.checksum();
   coordinator.train_examples = split_.train.size();
   coordinator.validation_examples = split_.validation.size();
@@ -146,11 +150,14 @@ absl::Status SweepRunner::Listen() {
   coordinator.maximize = plan_.sweep.maximize;
   coordinator.asha = plan_.sweep.asha;
   coordinator.keep = plan_.sweep.keep;
-  if (const std::optional<CheckpointConfig>& checkpoints = plan_.cluster.config().checkpoints) {
+  if (const std::optional<CheckpointConfig>& checkpoints = cluster_.config().checkpoints) {
     const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
     coordinator.checkpoint_every = checkpoints->every;
+    if (checkpoints->every != absl::InfiniteDuration()) {
+      metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));
+    }
     coordinator.checkpoint_full_every = checkpoints->full_every;
     coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
   }
@@ -169,17 +176,48 @@ absl::Status SweepRunner::StartCoordinator() {
   return absl::OkStatus();
 }
 
+absl::Status SweepRunner::ServeStatus() {
+  std::string token;
+  if (!cluster_.config().status.token_file.empty()) {
+    absl::StatusOr<std::string> read = ReadToken(cluster_.config().status.token_file);
+    if (!read.ok()) return read.status();
+    token = *std::move(read);
+  }
+  status_page_ = std::make_unique<StatusPage>(StatusAccess(std::move(token)), PathOf("report.html"));
+  absl::StatusOr<std::string> endpoint = status_page_->Serve(cluster_.config().status);
+  if (!endpoint.ok()) return endpoint.status();
+  status_endpoint_ = *std::move(endpoint);
+  UpdateStatus(SteadyNow());
+  progress_.Say(fmt::format("Status page: http://{}/", status_endpoint_));
+  return absl::OkStatus();
+}
+
+void SweepRunner::UpdateStatus(absl::Time now) {
+  const absl::Time time = absl::Now();
+  status_.Look(*coordinator_, now, time);
+  if (const uint64_t refused = status_page_->refused_tokens(); refused > refused_tokens_) {
+    status_.events().Add(StatusEvents::Level::kWarning,
+                         fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_), time);
+    refused_tokens_ = refused;
+  }
+  std::error_code ignored;
+  std::string missing = StatusModel::Missing(*coordinator_, cluster_.config());
+  metrics_.SetMissing(missing);
+  status_page_->Publish(status_.Json(std::filesystem::exists(PathOf("report.html"), ignored)), std::move(missing));
+}
+
 absl::Status SweepRunner::StartProcesses() {
-  ProcessInputs inputs{.cluster_file = PathOf("running-cluster.yaml"),
-                       .cluster_folder = plan_.cluster.folder(),
+  ProcessInputs inputs{.cluster_file = cluster_.path(),
+                       .cluster_folder = "",
                        .data_file = plan_.data_file,
                        .scheduler = endpoint_,
                        .trace_folder = plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string()};
-  processes_ = std::make_unique<ClusterFollower>(
-      plan_.cluster,
-      ClusterFollower::Options{
-          .processes = std::move(inputs), .log_folder = PathOf("logs"), .workers_per_trial = plan_.sweep.workers_per_trial},
-      [this](const std::string& line) { progress_.Say(line); });
+  processes_ = std::make_unique<ClusterFollower>(cluster_,
+                                                 ClusterFollower::Options{.processes = std::move(inputs),
+                                                                          .copy = PathOf("running-cluster.yaml"),
+                                                                          .log_folder = PathOf("logs"),
+                                                                          .workers_per_trial = plan_.sweep.workers_per_trial},
+                                                 [this](const std::string& line) { progress_.Say(line); });
   return processes_->Start(SteadyNow());
 }
 
@@ -214,12 +252,17 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
+  }
+  if (now >= next_status_) {
+    next_status_ = now + kStatusInterval;
+    UpdateStatus(now);
   }
   if (now >= next_metrics_) {
     next_metrics_ = now + kMetricsInterval;
     scheduler_metrics_.Update(*coordinator_, *transport_, now);
-    scheduler_metrics_.Update(*processes_, *coordinator_);
+    if (processes_ != nullptr) scheduler_metrics_.Update(*processes_, *coordinator_);
   }
   return absl::OkStatus();
 }
@@ -236,6 +279,8 @@ absl::Status SweepRunner::PollProcesses() {
                                  : fmt::format("started again in {}", absl::FormatDuration(exit.restarts_in));
     progress_.Say(fmt::format("{} ended: {}; {}; its log is {}", exit.name, exit.how, next,
                               PathOf(fmt::format("logs/{}.log", exit.name))));
+    status_.events().Add(StatusEvents::Level::kWarning, fmt::format("process {} ended: {}; {}", exit.name, exit.how, next),
+                         absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
@@ -245,10 +290,10 @@ absl::Status SweepRunner::PollProcesses() {
 void SweepRunner::DismissMembers() {
   Launcher* const launcher = processes_->launcher();
   const absl::Time start = SteadyNow();
-  const absl::Duration patience = launcher != nullptr ? kStopGrace : plan_.cluster.config().lease + kStopGrace;
+  const absl::Duration patience = launcher != nullptr ? kStopGrace : cluster_.config().lease + kStopGrace;
   absl::Time told = absl::InfiniteFuture();
   if (launcher != nullptr) launcher->LetGo();
-  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * plan_.cluster.config().heartbeat) {
+  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * cluster_.config().heartbeat) {
     if (!Pump().ok()) break;
     if (launcher != nullptr) {
       launcher->Poll(SteadyNow()).IgnoreError();
@@ -259,6 +304,14 @@ void SweepRunner::DismissMembers() {
   if (launcher != nullptr) launcher->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+void SweepRunner::TellLauncher() {
+  Launcher* const launcher = processes_->launcher();
+  if (launcher == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher->CameUp(member.name);
+  }
 }
 
 // The trace is of this run alone, not of one that it goes on with.
@@ -284,7 +337,7 @@ void SweepRunner::EndTrace() {
 
 absl::Status SweepRunner::WriteEndpoints() {
   nlohmann::ordered_json endpoints;
-  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}};
+  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}, {"status", status_endpoint_}};
   for (const Coordinator::Member& member : coordinator_->members()) {
     if (!member.alive) continue;
     endpoints[member.name] = {{"metrics", member.metrics_endpoint}, {"listens", member.endpoints}};
