@@ -391,12 +391,11 @@ void ReadData(ConfigSection& root, const std::string& folder, std::string* file)
   data.Finish();
 }
 
-absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
-  absl::StatusOr<ConfigDocument> document = ConfigDocument::Load(path);
-  if (!document.ok()) return document.status();
-  const std::string folder = std::filesystem::absolute(path).parent_path().string();
+namespace {
+
+absl::StatusOr<ClusterConfig> ReadDocument(ConfigDocument& document, const std::string& folder) {
   ClusterConfig config;
-  ConfigSection root = document->root();
+  ConfigSection root = document.root();
   root.Require("cluster", "which processes there are, and where");
   ReadCluster(root.Section("cluster"), folder, &config);
   ReadData(root, folder, &config.data_file);
@@ -404,8 +403,34 @@ absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
   root.Has("sweep");
   root.Has("plan");
   root.Finish();
-  if (!document->status().ok()) return document->status();
+  if (!document.status().ok()) return document.status();
   return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path, const std::string& folder) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Load(path);
+  if (!document.ok()) return document.status();
+  return ReadDocument(*document, folder.empty() ? std::filesystem::absolute(path).parent_path().string() : folder);
+}
+
+absl::StatusOr<ClusterConfig> ParseClusterConfig(std::string_view yaml, const std::string& label, const std::string& folder) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Parse(yaml, label);
+  if (!document.ok()) return document.status();
+  return ReadDocument(*document, folder);
+}
+
+absl::Status CheckClusterEdit(std::string_view before, std::string_view after, const std::string& label) {
+  const absl::StatusOr<ConfigDocument> old = ConfigDocument::Parse(before, label);
+  if (!old.ok()) return old.status();
+  absl::StatusOr<ConfigDocument> edited = ConfigDocument::Parse(after, label);
+  if (!edited.ok()) return edited.status();
+  edited->RefuseDifferences(
+      *old, {"cluster.servers", "cluster.workers"},
+      "while a sweep runs, only 'servers' and 'workers' may change: stop the scheduler and start it again "
+      "with --resume");
+  return edited->status();
 }
 
 }  // namespace marquee

@@ -60,6 +60,8 @@ struct ServerPlace {
   uint16_t port = 0;  // of the first shard; further shards take the next ones. 0: free ones
   uint32_t shards = 1;
   uint16_t metrics_port = 0;
+
+  bool operator==(const ServerPlace&) const = default;
 };
 
 struct WorkerPlace {
@@ -68,6 +70,8 @@ struct WorkerPlace {
   uint32_t threads = 1;         // of LibTorch and BLAS
   std::string device = "auto";  // cpu | cuda | auto
   uint16_t metrics_port = 0;
+
+  bool operator==(const WorkerPlace&) const = default;
 };
 
 struct CheckpointConfig {
@@ -127,7 +131,14 @@ struct ClusterConfig {
 
 // Reads the `cluster` and `data` sections (the scheduler reads the others). Errors name file, line, key, value and what is
 // allowed; unknown keys are refused with the nearest known one; hosts off loopback need `security`.
-absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path);
+// Relative paths in it are relative to `folder`; empty: to its own.
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path, const std::string& folder = "");
+// Likewise of a text. `label` names it in errors; paths in it are relative to `folder`.
+absl::StatusOr<ClusterConfig> ParseClusterConfig(std::string_view yaml, const std::string& label, const std::string& folder);
+
+// Refuses an edit of the cluster file, from the text `before` to the text `after`, that changes what cannot change while a
+// sweep runs: anything but which servers and workers there are. Both texts must be good ones.
+absl::Status CheckClusterEdit(std::string_view before, std::string_view after, const std::string& label);
 
 // Replaces the host that a process listens on by what it was told with --host; an empty one changes nothing. An error names
 // what is wrong with it.

@@ -20,8 +20,16 @@ std::atomic<bool> stop_requested{false};
 volatile std::sig_atomic_t stop_signal = 0;
 
 std::atomic<bool> checkpoint_requested{false};
+std::atomic<bool> reload_requested{false};
 
-void OnCheckpointSignal(int) { checkpoint_requested = true; }
+void OnRequestSignal(int signal) { (signal == SIGHUP ? reload_requested : checkpoint_requested) = true; }
+
+bool InstallRequest(int signal) {
+  struct sigaction action {};
+  action.sa_handler = OnRequestSignal;
+  sigemptyset(&action.sa_mask);
+  return sigaction(signal, &action, nullptr) == 0;
+}
 
 void OnStopSignal(int signal) {
   stop_signal = signal;
@@ -42,14 +50,13 @@ const std::atomic<bool>& StopRequested() {
 }
 
 bool CheckpointRequested() {
-  [[maybe_unused]] static const bool installed = [] {
-    struct sigaction action {};
-    action.sa_handler = OnCheckpointSignal;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGUSR1, &action, nullptr);
-    return true;
-  }();
+  [[maybe_unused]] static const bool installed = InstallRequest(SIGUSR1);
   return checkpoint_requested.exchange(false);
+}
+
+bool ReloadRequested() {
+  [[maybe_unused]] static const bool installed = InstallRequest(SIGHUP);
+  return reload_requested.exchange(false);
 }
 
 int StopSignal() { return stop_signal; }

@@ -25,6 +25,9 @@ int StopSignal();
 // True once for each SIGUSR1 that has come since the last call, or for several at once. Likewise.
 bool CheckpointRequested();
 
+// Likewise for SIGHUP.
+bool ReloadRequested();
+
 // From now on the process is asked to stop, as by SIGTERM, when its standard input ends: whoever started it from far away holds
 // the other end, and has gone or wants no more of it. One that has not stopped within `grace` is ended. Call at most once.
 void StopWhenInputEnds(absl::Duration grace = absl::Seconds(4));

@@ -28,6 +28,7 @@ constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
 
 struct Flags {
   std::string cluster;
+  std::string cluster_folder;
   std::string name;
   std::string scheduler;
   std::string host;
@@ -159,7 +160,7 @@ absl::StatusOr<ServerPlace> FindPlace(const ClusterConfig& config, const Flags& 
 }
 
 absl::Status RunProgram(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster, flags.cluster_folder);
   if (!config.ok()) return config.status();
   const absl::StatusOr<ServerPlace> place = FindPlace(*config, flags);
   if (!place.ok()) return place.status();
@@ -195,6 +196,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Serves the rows of its partitions: one server of a cluster, with one or more shards.", "ps"};
   app.set_version_flag("--version", std::string(marquee::Version()));
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--cluster-folder", flags.cluster_folder,
+                 "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--host", flags.host, "The address to listen on and to be known by, if not the cluster file's");

@@ -19,6 +19,8 @@
 #include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/cluster_file.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/launch_slurm.h"
 #include "scheduler/planner.h"
 #include "scheduler/sweep.h"
@@ -51,13 +53,6 @@ absl::StatusOr<std::string> DataFile(const Flags& flags, const ClusterConfig& cl
   const std::string file = !flags.data.empty() ? flags.data : !sweep.data_file.empty() ? sweep.data_file : cluster.data_file;
   if (!file.empty()) return std::filesystem::absolute(file).string();
   return absl::InvalidArgumentError(fmt::format("{}: names no data file; give one with --data", flags.cluster));
-}
-
-absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, const Sweep& sweep) {
-  if (sweep.workers_per_trial <= cluster.workers.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: sweep.workers_per_trial is {}, but the cluster has {} workers",
-                                                flags.sweep.empty() ? flags.cluster : flags.sweep, sweep.workers_per_trial,
-                                                cluster.workers.size()));
 }
 
 // The cluster file's `plan`, or each of the sweep's models, whose steps must have been measured.
@@ -98,7 +93,8 @@ absl::Status PrintPlan(const Flags& flags) {
   std::string text;
   for (const PlannedLoad& load : *loads) {
     const absl::StatusOr<Plan> plan = MakePlan(*cluster, load, section->options, *constants);
-    if (!plan.ok()) return absl::Status(plan.status().code(), fmt::format("{}: {}", flags.constants, std::string(plan.status().message())));
+    if (!plan.ok())
+      return absl::Status(plan.status().code(), fmt::format("{}: {}", flags.constants, std::string(plan.status().message())));
     text += flags.json ? PlanJson(*plan) + "\n" : (text.empty() ? "" : "\n") + PlanText(*cluster, load, *plan);
   }
   fmt::print("{}", text);
@@ -106,33 +102,34 @@ absl::Status PrintPlan(const Flags& flags) {
 }
 
 absl::StatusOr<bool> RunScheduler(const Flags& flags) {
-  absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
+  absl::StatusOr<ClusterFile> cluster = ClusterFile::Load(flags.cluster);
   if (!cluster.ok()) return cluster.status();
-  if (cluster->launcher == ClusterConfig::Launcher::kSlurm) {
+  std::string host = cluster->config().scheduler.host;
+  if (cluster->config().launcher == ClusterConfig::Launcher::kSlurm) {
     const absl::StatusOr<SlurmAllocation> allocation = ReadSlurmAllocation();
     if (!allocation.ok()) return allocation.status();
-    cluster->scheduler.host = allocation->own_address;
+    host = allocation->own_address;
   }
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
   if (flags.split_seed.has_value()) {
     for (TrialConfig& trial : sweep->trials) trial.split.seed = *flags.split_seed;
   }
-  if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
-  const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
+  const std::string& sweep_file = flags.sweep.empty() ? flags.cluster : flags.sweep;
+  if (absl::Status status = CheckWorkers(cluster->config(), sweep->workers_per_trial, sweep_file); !status.ok()) return status;
+  const absl::StatusOr<std::string> data_file = DataFile(flags, cluster->config(), *sweep);
   if (!data_file.ok()) return data_file.status();
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(*data_file);
   if (!data.ok()) return data.status();
   const absl::StatusOr<Split> split = MakeSplit(**data, sweep->trials.front().split);
   if (!split.ok()) return split.status();
-  SweepRunner runner(SweepPlan{.cluster = *std::move(cluster),
-                               .cluster_file = std::filesystem::absolute(flags.cluster).string(),
+  SweepRunner runner(SweepPlan{.host = std::move(host),
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
                                .trace = flags.trace,
                                .sweep = *std::move(sweep)},
-                     **data, *split);
+                     *std::move(cluster), **data, *split);
   return runner.Run();
 }
 
@@ -148,6 +145,7 @@ int ExitCode(const absl::StatusOr<bool>& all_finished) {
 int main(int argc, char** argv) {
   marquee::StopRequested();
   marquee::CheckpointRequested();
+  marquee::ReloadRequested();
   marquee::StartLog("scheduler");
   marquee::Flags flags;
   CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",

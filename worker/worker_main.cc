@@ -28,6 +28,7 @@ constexpr absl::Duration kPullDeadline = absl::Minutes(10);  // longer than a lo
 
 struct Flags {
   std::string cluster;
+  std::string cluster_folder;
   std::string name;
   std::string scheduler;
   std::string data;
@@ -49,7 +50,7 @@ absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& 
 }
 
 absl::Status RunWorker(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster, flags.cluster_folder);
   if (!config.ok()) return config.status();
   const absl::StatusOr<WorkerPlace> place = FindPlace(*config, flags);
   if (!place.ok()) return place.status();
@@ -116,6 +117,8 @@ int main(int argc, char** argv) {
   CLI::App app{"Trains and evaluates what the scheduler gives it, with the rows of the parameter servers.", "worker"};
   app.set_version_flag("--version", std::string(marquee::Version()));
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--cluster-folder", flags.cluster_folder,
+                 "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This worker's name in the cluster file (w0, w1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--data", flags.data, "The data file, if not the cluster file's");
