@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "common/memory_limit.h"
 #include "common/process_metrics.h"
 #include "common/version.h"
 #include "common/web_server.h"
@@ -148,6 +149,7 @@ Metrics::Metrics(Program program) : state_(std::make_unique<State>()) {
     if ((info->programs & program) != 0 && !ProcessMetrics::Has(*info)) state_->Add(*info);
   }
   Get(metric::kBuildInfo, {std::string(ProgramName(program)), std::string(Version())}).Set(1);
+  Get(metric::kMemoryLimit).Set(static_cast<double>(MemoryLimitBytes()));
 }
 
 Metrics::~Metrics() = default;

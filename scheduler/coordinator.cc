@@ -89,6 +89,7 @@ class Coordinator::Impl {
   }
   const Counters& counters() const { return context_.counters; }
   void RequestCheckpoint() { checkpoints_.Request(); }
+  absl::Duration checkpoint_age(absl::Time now) const { return checkpoints_.unsaved(now); }
 
  private:
   struct Trial {
@@ -629,6 +630,7 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
                          CheckpointStore* checkpoints)
     : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
+absl::Duration Coordinator::checkpoint_age(absl::Time now) const { return impl_->checkpoint_age(now); }
 void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;
 absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }

@@ -154,6 +154,9 @@ absl::Status SweepRunner::Listen() {
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
     coordinator.checkpoint_every = checkpoints->every;
+    if (checkpoints->every != absl::InfiniteDuration()) {
+      metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));
+    }
     coordinator.checkpoint_full_every = checkpoints->full_every;
     coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
   }
@@ -214,8 +217,10 @@ absl::Status SweepRunner::StartProcesses() {
       PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
                     plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
+  if (!engine.ok()) return engine.status();
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
+  return launcher_->Start(*std::move(processes), SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -249,6 +254,7 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
   }
   if (now >= next_status_) {
@@ -295,6 +301,13 @@ void SweepRunner::DismissMembers() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+void SweepRunner::TellLauncher() {
+  if (launcher_ == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher_->CameUp(member.name);
+  }
 }
 
 // The trace is of this run alone, not of one that it goes on with.

@@ -69,6 +69,7 @@ class SweepRunner {
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
   absl::Status PollProcesses();
+  void TellLauncher();
   void UpdateStatus(absl::Time now);
   void DismissMembers();
   absl::Status WriteEndpoints();

@@ -690,6 +690,12 @@ void TrialRun::FillView(absl::Time now, Coordinator::TrialView* view) const {
   view->examples_per_second = ExamplesPerSecond(now);
   const EpochLoss& loss = losses_[view->epoch];
   view->loss = loss.examples > 0 ? loss.sum / loss.examples : 0;
+  if (!result_.validations.empty()) {
+    const MetricGoal goal = MetricGoal::Of(config_, context_.options.metric, context_.options.maximize);
+    const std::map<std::string, double>& metrics = result_.validations.back().metrics;
+    const auto found = metrics.find(goal.metric);
+    if (found != metrics.end()) view->validation = *found;
+  }
   view->trial.result.validations = result_.validations;
   for (uint32_t epoch = 0; epoch < view->epoch; ++epoch) {
     const EpochLoss& whole = losses_[epoch];

@@ -22,6 +22,7 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const Transport& transport)
       wait_seconds_(metrics.Get(metric::kStepSeconds, {"wait"})),
       compute_seconds_(metrics.Get(metric::kStepSeconds, {"compute"})),
       push_seconds_(metrics.Get(metric::kStepSeconds, {"push"})),
+      not_finite_(metrics.Get(metric::kNotFinite)),
       staleness_(metrics.Get(metric::kStaleness)),
       violations_(metrics.Get(metric::kStalenessViolations)) {}
 

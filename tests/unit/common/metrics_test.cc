@@ -1,6 +1,8 @@
 #include "common/metrics.h"
 
 #include <arpa/inet.h>
+#include <capnp/schema.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "common/transport_metrics.h"
+#include "schemas/wire.capnp.h"
 #include "tests/unit/common/transport_testing.h"
 
 namespace marquee {
@@ -153,6 +156,14 @@ TEST(MetricsTest, KnownLabelsStartAtZero) {
   EXPECT_THAT(text, HasSubstr("marquee_build_info{program=\"server\",version=\""));
   EXPECT_THAT(text, Not(HasSubstr("table=")));
   EXPECT_THAT(text, Not(HasSubstr("marquee_steps_total")));
+}
+
+TEST(MetricsTest, RejectionsOfAllReasonsStartAtZero) {
+  const std::string text = Metrics(kServer).Text();
+  for (const auto code : capnp::Schema::from<wire::Error::Code>().getEnumerants()) {
+    const std::string name(code.getProto().getName().cStr());
+    EXPECT_THAT(text, HasSubstr(fmt::format("marquee_rejected_total{{reason=\"{}\"}} 0", name)));
+  }
 }
 
 TEST(MetricsTest, HandlesAreThoseServed) {
