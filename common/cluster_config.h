@@ -5,12 +5,17 @@
 //
 //     cluster:
 //       name: local
-//       launcher: local                     # local: the scheduler starts all processes; external: it waits for them
+//       launcher: local                     # local: the scheduler starts all processes; external: it waits for them;
+//       kubernetes: likewise,
+//                                           # for pods, whose names the members have
+//       bind: host                          # listen on each process' `host`, or on all interfaces of its machine
 //       security: none                      # none | curve; must be said when a host is not loopback
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
 //       scheduler: {host: 127.0.0.1, port: 0, metrics_port: 0}     # port 0: a free one (launcher: local only)
-//       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2}]
+//       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2}]; with count,
+//       `name` is what
+//                                           # a number comes after, and {name} in `host` stands for the whole name
 //       workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
 //       heartbeat_seconds: 1
 //       lease_seconds: 10
@@ -66,9 +71,10 @@ struct CheckpointConfig {
 };
 
 struct ClusterConfig {
-  enum class Launcher { kLocal, kExternal };
+  enum class Launcher { kLocal, kExternal, kKubernetes };
   std::string name = "local";
   Launcher launcher = Launcher::kLocal;
+  bool all_interfaces = false;  // processes listen on every address of their machine; others still use `host`
   bool curve = false;
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;

@@ -1,7 +1,7 @@
 // The `scheduler` program: runs a sweep of trials over a cluster and ends with a leaderboard.
 //
-// Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by
-// Ctrl-C or SIGTERM.
+// Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 2 the command line is
+// wrong; 130 and 143 stopped by Ctrl-C or SIGTERM.
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -10,11 +10,12 @@
 #include <string>
 
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/program.h"
-#include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/process_list.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_runner.h"
 
@@ -23,6 +24,20 @@ namespace {
 
 constexpr int kSomeFailed = 3;
 
+constexpr const char* kExamples = R"(Examples:
+  Two servers and two workers on this machine, started and stopped by the scheduler:
+    scheduler --cluster deploy/local.yaml --sweep deploy/sweeps/demo.yaml --data ml-1m.mq --out runs/demo
+
+  Go on with a sweep that was stopped, with the same files:
+    scheduler --cluster deploy/local.yaml --sweep deploy/sweeps/demo.yaml --data ml-1m.mq --out runs/demo --resume
+
+  Are the files right, and what would run:
+    scheduler --cluster cluster.yaml --sweep sweep.yaml --check
+
+SIGTERM and Ctrl-C stop the sweep, and what the scheduler has started; --resume goes on with it. Exit codes: 0 every trial has ended as it
+should, 3 some have failed, 1 the sweep could not be run, 2 the command line is wrong, 130 and 143 stopped by Ctrl-C or SIGTERM.
+Read on: docs/configuration.md (every key), docs/operations.md (more machines), docs/runbook.md (when something goes wrong).)";
+
 struct Flags {
   std::string cluster;
   std::string sweep;
@@ -30,6 +45,8 @@ struct Flags {
   std::string out;
   std::optional<uint64_t> split_seed;
   bool resume = false;
+  bool check = false;
+  bool stay = false;
   std::string trace;
 };
 
@@ -60,6 +77,11 @@ absl::StatusOr<bool> RunScheduler(const Flags& flags) {
     for (TrialConfig& trial : sweep->trials) trial.split.seed = *flags.split_seed;
   }
   if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
+  if (flags.check) {
+    fmt::print("{}\nSweep: {} trials, {} workers for each\n", ProcessList(*cluster), sweep->trials.size(),
+               sweep->workers_per_trial);
+    return true;
+  }
   const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
   if (!data_file.ok()) return data_file.status();
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(*data_file);
@@ -71,6 +93,7 @@ absl::StatusOr<bool> RunScheduler(const Flags& flags) {
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
+                               .stay = flags.stay,
                                .trace = flags.trace,
                                .sweep = *std::move(sweep)},
                      **data, *split);
@@ -93,7 +116,7 @@ int main(int argc, char** argv) {
   marquee::Flags flags;
   CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",
                "scheduler"};
-  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.footer(marquee::kExamples);
   app.add_option("--cluster", flags.cluster,
                  "The cluster file: processes, and data, models and sweep unless other flags say so")
       ->required();
@@ -108,6 +131,11 @@ int main(int argc, char** argv) {
       "--trace", flags.trace,
       "Write where the time of workers and shards goes into this file, for Perfetto. With `launcher: external`, start them "
       "with --trace-folder and use `marquee trace`");
-  CLI11_PARSE(app, argc, argv);
+  app.add_flag("--check", flags.check, "Read the files, print what would run, and end");
+  app.add_flag(
+      "--stay", flags.stay,
+      "When the sweep is over, go on answering servers and workers and serving metrics, until SIGTERM: for a supervisor that "
+      "starts again whatever ends");
+  if (const std::optional<int> code = marquee::ParseCommandLine(app, argc, argv)) return *code;
   return marquee::ExitCode(marquee::RunScheduler(flags));
 }

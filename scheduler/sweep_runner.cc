@@ -72,14 +72,25 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = StartCoordinator(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
-    return Finish();
+    return FinishAndStay();
   }
   if (absl::Status status = BeginTrace(); !status.ok()) return status;
   if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
   EndTrace();
-  return Finish();
+  return FinishAndStay();
+}
+
+absl::StatusOr<bool> SweepRunner::FinishAndStay() {
+  absl::StatusOr<bool> all_finished = Finish();
+  if (!all_finished.ok() || !plan_.stay) return all_finished;
+  progress_.Say("The sweep is over; stays until SIGTERM.");
+  while (!StopRequested()) {
+    if (absl::Status status = Pump(); !status.ok()) return status;
+  }
+  RemoveEndpoints();
+  return all_finished;
 }
 
 // A model that was trained on other rows of the same data has seen what is test here.
@@ -126,7 +137,7 @@ absl::Status SweepRunner::Listen() {
   absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(place.host, place.port));
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *endpoint;
-  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(place.host, place.metrics_port);
+  absl::StatusOr<std::string> metrics_endpoint = ServeMetrics(metrics_, plan_.cluster, place.host, place.metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
   metrics_endpoint_ = *metrics_endpoint;
 
@@ -170,6 +181,11 @@ absl::Status SweepRunner::StartCoordinator() {
 }
 
 absl::Status SweepRunner::StartProcesses() {
+  if (plan_.cluster.launcher == ClusterConfig::Launcher::kKubernetes) {
+    progress_.Say(fmt::format("Waiting at {} for the pods of {} servers and {} workers", endpoint_,
+                              plan_.cluster.servers.size(), plan_.cluster.workers.size()));
+    return absl::OkStatus();
+  }
   if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
     progress_.Say(fmt::format(
         "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
@@ -252,8 +268,13 @@ void SweepRunner::DismissMembers() {
     if (told == absl::InfiniteFuture() && coordinator_->dismissed()) told = SteadyNow();
   }
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  RemoveEndpoints();
+}
+
+void SweepRunner::RemoveEndpoints() {
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+  endpoints_written_.clear();
 }
 
 // The trace is of this run alone, not of one that it goes on with.
