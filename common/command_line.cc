@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct Completion {
 void AddOptions(const CLI::App& app, Completion& completion) {
   for (const CLI::Option* const option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) {
+      if (std::find(completion.options.begin(), completion.options.end(), "--" + name) != completion.options.end()) continue;
       completion.options.push_back("--" + name);
       if (option->get_items_expected_max() > 0) completion.with_value.push_back("--" + name);
     }

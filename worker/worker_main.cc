@@ -107,6 +107,7 @@ absl::Status RunWorker(const Flags& flags) {
                         .trace = steps.has_value() ? &*steps : nullptr,
                         .device = place->device,
                         .orphan_after = absl::Seconds(flags.orphan_seconds),
+                        .started = Driver::now(),
                         .stop = StopRequested()};
   return TrialRunner(context).Run();
 }
