@@ -105,7 +105,7 @@ TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
            Case{"lease_seconds: 2", "at least 3 heartbeats"},
            Case{"lease_second: 20", "did you mean 'lease_seconds'"},
            Case{"longest_step_seconds: 0", "cluster.longest_step_seconds"},
-           Case{"launcher: magic", "'local' or 'external'"},
+           Case{"launcher: magic", "must be 'local', 'external'"},
            Case{"launcher: external", "scheduler.port must be given"},
            Case{"keys: folder", "security 'curve' only"},
            Case{"max_queued_mib: 1", "must hold one message"},

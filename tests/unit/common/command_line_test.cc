@@ -43,7 +43,7 @@ TEST_F(CommandLineTest, VersionNeedsNoOtherOption) {
 
 TEST_F(CommandLineTest, CompletionKnowsOptionsAndSubcommands) {
   CLI::App* const look = app_.add_subcommand("look", "Looks");
-  look->add_flag("--closely", "Closely");
+  look->add_flag("--closely");
   testing::internal::CaptureStdout();
   EXPECT_EQ(Parse(std::array{"tested", "--completion"}), 0);
   const std::string script = testing::internal::GetCapturedStdout();
