@@ -26,6 +26,10 @@ std::string_view LauncherText(ClusterConfig::Launcher launcher) {
   switch (launcher) {
     case ClusterConfig::Launcher::kLocal:
       return "started by the scheduler";
+    case ClusterConfig::Launcher::kSsh:
+      return "started by the scheduler over ssh";
+    case ClusterConfig::Launcher::kSlurm:
+      return "steps of a Slurm job";
     case ClusterConfig::Launcher::kExternal:
       return "started by others";
     case ClusterConfig::Launcher::kKubernetes:
