@@ -5,9 +5,9 @@
 //
 //     cluster:
 //       name: local
-//       launcher: local                     # local, ssh, slurm: the scheduler starts all; external: it waits for them
-//       ssh: {user: marquee, programs: /opt/marquee/libexec/marquee}    # launcher: ssh only; see SshConfig
-//       slurm: {worker_options: [--gpus=1]}   # launcher: slurm only; see SlurmConfig
+//       launcher: local                     # local, ssh, slurm: the scheduler starts all; else (external, kubernetes) it waits
+//       bind: host                          # listen on each process' `host`, or on `all` addresses of its machine
+//       ssh: {user: marquee}                # launcher: ssh only; see SshConfig. Likewise slurm; see SlurmConfig
 //       security: none                      # none | curve; must be said when a host is not loopback
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
@@ -102,12 +102,13 @@ struct SlurmConfig {
 };
 
 struct ClusterConfig {
-  enum class Launcher { kLocal, kExternal, kSsh, kSlurm };
+  enum class Launcher { kLocal, kExternal, kSsh, kSlurm, kKubernetes };
   std::string name = "local";
   Launcher launcher = Launcher::kLocal;
   SshConfig ssh;
   SlurmConfig slurm;
-  bool security_said = false;  // must be, to listen off loopback
+  bool all_interfaces = false;  // processes listen on every address of their machine; others still use `host`
+  bool security_said = false;   // must be, to listen off loopback
   bool curve = false;
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;

@@ -88,8 +88,10 @@ void KeepLargeBlocks() {
 }
 
 absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, PeerRole role) {
-  TransportOptions options{
-      .max_message_bytes = config.max_message_bytes, .max_queued_bytes = config.max_queued_bytes, .security = {}};
+  TransportOptions options{.max_message_bytes = config.max_message_bytes,
+                           .max_queued_bytes = config.max_queued_bytes,
+                           .all_interfaces = config.all_interfaces,
+                           .security = {}};
   if (!config.curve) return options;
   absl::StatusOr<TransportSecurity> security = LoadSecurity(config.keys, role);
   if (!security.ok()) return security.status();
@@ -100,6 +102,13 @@ absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config
 std::string TcpEndpoint(const std::string& host, uint16_t port) {
   const bool bare_ipv6 = host.find(':') != std::string::npos && host.front() != '[';
   return bare_ipv6 ? fmt::format("tcp://[{}]:{}", host, port) : fmt::format("tcp://{}:{}", host, port);
+}
+
+absl::StatusOr<std::string> ServeMetrics(Metrics& metrics, const ClusterConfig& config, const std::string& host,
+                                         uint16_t port) {
+  absl::StatusOr<std::string> endpoint = metrics.Serve(config.all_interfaces ? "0.0.0.0" : host, port);
+  if (!endpoint.ok()) return endpoint.status();
+  return fmt::format("{}:{}", host, endpoint->substr(endpoint->rfind(':') + 1));
 }
 
 int Fail(const std::string& program, const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/cluster_config.h"
+#include "common/metrics.h"
 #include "common/security.h"
 #include "common/transport.h"
 
@@ -44,6 +45,9 @@ absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config
 
 // "tcp://10.0.0.1:7710", with brackets around an IPv6 address.
 std::string TcpEndpoint(const std::string& host, uint16_t port);
+
+// Serves metrics where the cluster file says. Returns "host:port", as others must write it.
+absl::StatusOr<std::string> ServeMetrics(Metrics& metrics, const ClusterConfig& config, const std::string& host, uint16_t port);
 
 // Prints "PROGRAM: error" to stderr and returns the exit code 1.
 int Fail(const std::string& program, const absl::Status& status);

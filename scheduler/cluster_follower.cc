@@ -57,6 +57,11 @@ bool ClusterFollower::UsesCopy() const { return file_.config().launcher == Clust
 absl::Status ClusterFollower::Start(absl::Time now) {
   absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(file_.config());
   if (!engine.ok()) return engine.status();
+  if (*engine == nullptr && file_.config().launcher == ClusterConfig::Launcher::kKubernetes) {
+    say_(fmt::format("Waiting at {} for the pods of {} servers and {} workers", options_.processes.scheduler,
+                     file_.config().servers.size(), file_.config().workers.size()));
+    return absl::OkStatus();
+  }
   if (*engine == nullptr) {
     say_(
         fmt::format("Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "

@@ -76,14 +76,25 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = ServeStatus(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
-    return Finish();
+    return FinishAndStay();
   }
   if (absl::Status status = BeginTrace(); !status.ok()) return status;
   if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
   EndTrace();
-  return Finish();
+  return FinishAndStay();
+}
+
+absl::StatusOr<bool> SweepRunner::FinishAndStay() {
+  absl::StatusOr<bool> all_finished = Finish();
+  if (!all_finished.ok() || !plan_.stay) return all_finished;
+  progress_.Say("The sweep is over; stays until SIGTERM.");
+  while (!StopRequested()) {
+    if (absl::Status status = Pump(); !status.ok()) return status;
+  }
+  RemoveEndpoints();
+  return all_finished;
 }
 
 // A model that was trained on other rows of the same data has seen what is test here.
@@ -130,7 +141,7 @@ absl::Status SweepRunner::Listen() {
   absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(plan_.host, place.port));
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *endpoint;
-  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(plan_.host, place.metrics_port);
+  absl::StatusOr<std::string> metrics_endpoint = ServeMetrics(metrics_, cluster_.config(), plan_.host, place.metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
   metrics_endpoint_ = *metrics_endpoint;
 
@@ -302,8 +313,13 @@ void SweepRunner::DismissMembers() {
     if (told == absl::InfiniteFuture() && coordinator_->dismissed()) told = SteadyNow();
   }
   if (launcher != nullptr) launcher->Stop(kStopGrace);
+  RemoveEndpoints();
+}
+
+void SweepRunner::RemoveEndpoints() {
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+  endpoints_written_.clear();
 }
 
 void SweepRunner::TellLauncher() {

@@ -44,6 +44,7 @@ struct SweepPlan {
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
+  bool stay = false;  // answer members and serve metrics after the end, until the process is asked to stop
   std::string trace;  // a file: where the run's time goes; empty: nothing is traced
   Sweep sweep;
 };
@@ -78,6 +79,8 @@ class SweepRunner {
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
   void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();
+  absl::StatusOr<bool> FinishAndStay();
+  void RemoveEndpoints();
   absl::Status WriteFile(const std::string& name, const std::string& text) const;
   std::string PathOf(const std::string& name) const;
 

@@ -7,7 +7,7 @@
 //     marquee targets --cluster FILE            where Prometheus finds a cluster's processes
 //     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
-// Exit codes: 0; 1 it could not be done.
+// Exit codes: 0; 1 it could not be done; 2 the command line is wrong.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -19,13 +19,13 @@
 
 #include "checkpoint/commands.h"
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/metric_catalogue.h"
 #include "common/program.h"
 #include "common/prometheus_targets.h"
 #include "common/security.h"
 #include "common/trace_merge.h"
-#include "common/version.h"
 #include "serving/exporter.h"
 #include "serving/kept_model.h"
 #include "serving/recommendations.h"
@@ -35,6 +35,17 @@ namespace marquee {
 namespace {
 
 constexpr size_t kRecallUsers = 1000;
+
+constexpr const char* kExamples = R"(Examples:
+  Ten movies that user 42 has not rated, from the best model of a sweep:
+    marquee recommend --model runs/retrieval --user 42 --unseen
+
+  Keys for a cluster on more than one machine, and a look at its checkpoints:
+    marquee keygen --out keys
+    marquee checkpoint verify runs/retrieval/checkpoints
+
+`marquee COMMAND --help` says more of each. Exit codes: 0, 1 it could not be done, 2 the command line is wrong.
+Read on: docs/serving.md, docs/security.md, docs/checkpoints.md.)";
 
 struct ModelFlags {
   std::string model;
@@ -135,8 +146,8 @@ absl::Status Trace(const std::string& folder, const std::string& out) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("marquee: what needs no cluster", "marquee");
-  app.set_version_flag("--version", fmt::format("marquee {}", Version()));
+  CLI::App app("Uses and looks after what sweeps leave, and makes keys: what needs no cluster.", "marquee");
+  app.footer(kExamples);
   app.require_subcommand(1);
 
   ModelFlags model;
@@ -184,7 +195,7 @@ int Main(int argc, char** argv) {
   trace->add_option("folder", trace_folder, "The folder that they wrote to (runs/NAME/trace)")->required();
   trace->add_option("--out", trace_out, "The file to write")->required();
 
-  CLI11_PARSE(app, argc, argv);
+  if (const std::optional<int> code = ParseCommandLine(app, argc, argv)) return *code;
   absl::Status status;
   if (trace->parsed()) status = Trace(trace_folder, trace_out);
   if (list->parsed()) status = PrintCheckpoints(checkpoints);
