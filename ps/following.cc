@@ -72,14 +72,23 @@ MaybeRefusal Following::TakeInOrder(Stream& stream, wire::Forward::Reader forwar
   if (MaybeRefusal refusal = Apply(forward)) return refusal;
   ++stream.next;
   while (!stream.ahead.empty() && stream.ahead.begin()->first <= stream.next) {
+    const uint64_t number = stream.ahead.begin()->first;
     const Message message = std::move(stream.ahead.extract(stream.ahead.begin()).mapped());
     stream.ahead_bytes -= message.bytes();
-    const wire::Forward::Reader next = message.envelope().getBody().getForward();
-    if (next.getNumber() < stream.next) continue;
-    if (Apply(next)) break;
+    if (number < stream.next) continue;
+    if (!ApplyAhead(message)) break;
     ++stream.next;
   }
   return std::nullopt;
+}
+
+// One that cannot be read must not be taken for the entry that is answered, which is applied.
+bool Following::ApplyAhead(const Message& message) {
+  try {
+    return !Apply(message.envelope().getBody().getForward()).has_value();
+  } catch (const kj::Exception&) {
+    return false;
+  }
 }
 
 MaybeRefusal Following::Apply(wire::Forward::Reader forward) {

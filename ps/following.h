@@ -54,6 +54,7 @@ class Following {
   MaybeRefusal TakeInOrder(Stream& stream, wire::Forward::Reader forward);
   void KeepAhead(Stream& stream, uint64_t number, const Message& message);
   MaybeRefusal Apply(wire::Forward::Reader forward);
+  bool ApplyAhead(const Message& message);
   MaybeRefusal ApplyPush(wire::ForwardedPush::Reader forwarded);
   MaybeRefusal ApplyLoad(wire::LoadRows::Reader load);
   MaybeRefusal ApplyRows(wire::FilledRows::Reader rows);

@@ -145,12 +145,32 @@ absl::Status TrainingChunks::GoOnFrom(const Progress& progress) {
   for (const auto& [number, next] : progress.released) {
     if (absl::Status status = Check(number, next); !status.ok()) return status;
   }
+  if (absl::Status status = CheckSums(progress); !status.ok()) return status;
   fresh_ = progress.fresh;
   for (const auto& [number, next] : progress.released) released_[LaneOf(number)][number] = next;
   trained_by_epoch_ = progress.trained_by_epoch;
   finished_ = progress.finished;
   for (const uint64_t trained : trained_by_epoch_) trained_ += trained;
   return absl::OkStatus();
+}
+
+// A trial whose sums are not those of its chunks would never come to its end.
+absl::Status TrainingChunks::CheckSums(const Progress& progress) const {
+  uint64_t finished = 0;
+  std::vector<uint64_t> trained(shape_.epochs, 0);
+  for (uint64_t number = 0; number < total_; ++number) {
+    const auto released = progress.released.find(number);
+    if (number >= progress.fresh[LaneOf(number)]) {
+      if (released == progress.released.end()) continue;
+      return absl::FailedPreconditionError(fmt::format("chunk {} was released before it was leased", number));
+    }
+    finished += released == progress.released.end() ? 1 : 0;
+    trained[EpochOf(number)] += (released == progress.released.end() ? EndOf(number) : released->second) - BeginOf(number);
+  }
+  if (finished == progress.finished && trained == progress.trained_by_epoch) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("{} chunks with [{}] examples by epoch are trained; {} with [{}] are said to be", finished,
+                  fmt::join(trained, " "), progress.finished, fmt::join(progress.trained_by_epoch, " ")));
 }
 
 uint32_t TrainingChunks::epoch() const {

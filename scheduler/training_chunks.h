@@ -100,6 +100,7 @@ class TrainingChunks {
     uint64_t next = 0;
   };
 
+  absl::Status CheckSums(const Progress& progress) const;
   uint32_t LaneOf(uint64_t number) const { return static_cast<uint32_t>(number % lanes_); }
   std::optional<uint32_t> LaneFor(uint32_t rank) const;
   bool LaneHasWork(uint32_t lane) const {

@@ -19,27 +19,34 @@ namespace {
 
 // Endpoints, and the routes on which those who listen know who asks.
 constexpr char kSchedulerEndpoint[] = "tcp://scheduler:1";
-constexpr char kShardEndpoint[] = "tcp://shard:1";
+constexpr const char* kShardEndpoints[] = {"tcp://shard:1", "tcp://shard:2"};
+constexpr const char* kShardRoutes[] = {"shard1", "shard2"};  // of what one shard asks the other
 constexpr char kWorkerRoute[] = "worker";
-constexpr char kServerRoute[] = "server";
+constexpr const char* kServerRoutes[] = {"server1", "server2"};
 constexpr char kSchedulerRoute[] = "scheduler";
 
 constexpr int kMostWaits = 50;  // with nothing said in between: then the conversation is over
 constexpr absl::Duration kLongestWait = absl::Hours(1);
+constexpr uint64_t kReplaceEvery = 300;  // messages
 
 using Code = wire::Error::Code;
 using Body = wire::Envelope::Body;
 
-const CoordinatorOptions kCoordinatorOptions = {.servers = {"s0"},
-                                                .partitions = 4,
-                                                .train_examples = 60,
-                                                .validation_examples = 10,
-                                                .test_examples = 10,
-                                                .chunk_batches = 2,
-                                                .evaluation_chunk = 6,
-                                                .max_attempts = 100,
-                                                .metric = {},
-                                                .asha = {}};
+CoordinatorOptions OptionsOf(int servers) {
+  CoordinatorOptions options = {.servers = {"s0"},
+                                .partitions = 4,
+                                .replication = servers,
+                                .train_examples = 60,
+                                .validation_examples = 10,
+                                .test_examples = 10,
+                                .chunk_batches = 2,
+                                .evaluation_chunk = 6,
+                                .max_attempts = 100,
+                                .metric = {},
+                                .asha = {}};
+  if (servers == 2) options.servers.push_back("s1");
+  return options;
+}
 constexpr ShardOptions kShardOptions = {.max_rows_per_request = 1U << 12U, .max_reply_bytes = 1U << 20U};
 constexpr int kTrials = 20;
 
@@ -87,12 +94,14 @@ class Outgoing : public Outbox {
 Packet PacketTo(Receiver to, Frames frames) {
   switch (to) {
     case Receiver::kShard:
+    case Receiver::kSecondShard:
     case Receiver::kCoordinator:
       return {to, kWorkerRoute, std::move(frames)};
     case Receiver::kClient:
-      return {to, kShardEndpoint, std::move(frames)};
+      return {to, kShardEndpoints[0], std::move(frames)};
     case Receiver::kLink:
     case Receiver::kServerLink:
+    case Receiver::kSecondServerLink:
       return {to, kSchedulerEndpoint, std::move(frames)};
   }
   return {};
@@ -100,17 +109,37 @@ Packet PacketTo(Receiver to, Frames frames) {
 
 class Conversation::Impl {
  public:
-  Impl();
+  explicit Impl(int servers);
 
   std::optional<Packet> Next();
   void Deliver(const Packet& packet, bool misalign);
   const std::string& violation() const { return worker_.violation().empty() ? violation_ : worker_.violation(); }
   const std::map<std::string, uint64_t>& outcomes() const { return outcomes_; }
   uint64_t steps() const { return worker_.steps(); }
+  uint64_t filled() const { return filled_; }
 
  private:
+  struct Server {
+    Server(size_t place, uint64_t incarnation)
+        : index(place),
+          shard({.name = NameOf(place), .incarnation = incarnation}, kShardOptions),
+          state(shard.DumpState()),
+          link({.name = NameOf(place), .incarnation = incarnation},
+               {.host = "localhost", .process_id = 1, .endpoints = {kShardEndpoints[place]}, .metrics_endpoint = ""},
+               kSchedulerEndpoint) {}
+    static std::string NameOf(size_t index) { return fmt::format("s{}", index); }
+    Receiver shard_receiver() const { return index == 0 ? Receiver::kShard : Receiver::kSecondShard; }
+    Receiver link_receiver() const { return index == 0 ? Receiver::kServerLink : Receiver::kSecondServerLink; }
+
+    size_t index;
+    Shard shard;
+    std::string state;  // of the shard, before the next message
+    ServerLink link;
+  };
+
   void RunTimers();
-  void DeliverToShard(const Message& message);
+  void ReplaceSecondServer();
+  void DeliverToShard(Server& server, const Message& message);
   void DeliverToCoordinator(const Message& message);
   void Carry(Receiver sender, const std::vector<Sent>& sent);
   std::optional<Packet> Route(Receiver sender, const Peer& to) const;
@@ -122,20 +151,21 @@ class Conversation::Impl {
   }
 
   absl::Time now_ = absl::FromUnixSeconds(1'000'000);
-  Shard shard_{{.name = "s0", .incarnation = 2}, kShardOptions};
-  std::string shard_state_;  // before the next message
+  uint64_t last_incarnation_ = 10;
   simulation::SimDisk disk_;
-  Coordinator coordinator_{{.name = "scheduler", .incarnation = 1}, kCoordinatorOptions, disk_};
-  ServerLink server_link_{{.name = "s0", .incarnation = 2},
-                          {.host = "localhost", .process_id = 1, .endpoints = {kShardEndpoint}, .metrics_endpoint = ""},
-                          kSchedulerEndpoint};
+  Coordinator coordinator_;
+  std::vector<std::unique_ptr<Server>> servers_;
   Worker worker_{{.name = "w0", .incarnation = 3}, kSchedulerEndpoint};
   std::deque<Packet> under_way_;
+  uint64_t delivered_ = 0;
+  bool filling_ = false;  // a server was replaced, and has not all copies yet
+  uint64_t filled_ = 0;
   std::string violation_;
   std::map<std::string, uint64_t> outcomes_;
 };
 
-Conversation::Impl::Impl() : shard_state_(shard_.DumpState()) {
+Conversation::Impl::Impl(int servers) : coordinator_({.name = "scheduler", .incarnation = 1}, OptionsOf(servers), disk_) {
+  for (int i = 0; i < servers; ++i) servers_.push_back(std::make_unique<Server>(i, ++last_incarnation_));
   const absl::Status started = coordinator_.Start(Trials());
   if (!started.ok()) Violate(fmt::format("the coordinator does not start: {}", started.ToString()));
 }
@@ -149,7 +179,8 @@ std::optional<Packet> Conversation::Impl::Next() {
 }
 
 void Conversation::Impl::RunTimers() {
-  const absl::Time due = std::min({coordinator_.next_timer(), server_link_.next_timer(), worker_.next_timer()});
+  absl::Time due = std::min(coordinator_.next_timer(), worker_.next_timer());
+  for (const auto& server : servers_) due = std::min({due, server->link.next_timer(), server->shard.next_timer()});
   now_ = std::clamp(due, now_, now_ + kLongestWait);
   const auto run = [&](Receiver sender, auto& machine) {
     Outgoing outgoing;
@@ -157,13 +188,35 @@ void Conversation::Impl::RunTimers() {
     Carry(sender, outgoing.sent);
   };
   run(Receiver::kCoordinator, coordinator_);
-  run(Receiver::kServerLink, server_link_);
+  for (const auto& server : servers_) {
+    run(server->link_receiver(), server->link);
+    run(server->shard_receiver(), server->shard);
+    server->state = server->shard.DumpState();
+  }
   run(Receiver::kClient, worker_);
+}
+
+// It dies, and another process begins under its name: what was under way to it is lost.
+void Conversation::Impl::ReplaceSecondServer() {
+  if (servers_.size() < 2) return;
+  std::erase_if(under_way_, [](const Packet& packet) {
+    return packet.to == Receiver::kSecondShard || packet.to == Receiver::kSecondServerLink;
+  });
+  servers_[1] = std::make_unique<Server>(1, ++last_incarnation_);
+  filling_ = true;
+  Outgoing outgoing;
+  coordinator_.OnProcessExit(Server::NameOf(1), now_, outgoing);
+  Carry(Receiver::kCoordinator, outgoing.sent);
 }
 
 void Conversation::Impl::Deliver(const Packet& packet, bool misalign) {
   std::vector<Frame> frames;
   for (const std::string& frame : packet.frames) frames.push_back(FrameOf(frame, misalign));
+  if (++delivered_ % kReplaceEvery == 0) ReplaceSecondServer();
+  if (filling_ && coordinator_.under_replicated_partitions() == 0 && coordinator_.view().number > 1) {
+    filling_ = false;
+    ++filled_;
+  }
   const absl::StatusOr<Message> message = Message::Parse(packet.from, std::move(frames));
   if (!message.ok()) {
     ++outcomes_["not a message"];
@@ -172,7 +225,11 @@ void Conversation::Impl::Deliver(const Packet& packet, bool misalign) {
   Outgoing outgoing;
   switch (packet.to) {
     case Receiver::kShard:
-      return DeliverToShard(*message);
+    case Receiver::kSecondShard: {
+      const size_t index = packet.to == Receiver::kShard ? 0 : 1;
+      if (index < servers_.size()) DeliverToShard(*servers_[index], *message);
+      return;
+    }
     case Receiver::kCoordinator:
       return DeliverToCoordinator(*message);
     case Receiver::kClient:
@@ -182,39 +239,49 @@ void Conversation::Impl::Deliver(const Packet& packet, bool misalign) {
       worker_.link().OnMessage(*message, now_, outgoing);
       break;
     case Receiver::kServerLink:
-      server_link_.OnMessage(*message, now_, outgoing);
-      return Carry(Receiver::kServerLink, outgoing.sent);
+    case Receiver::kSecondServerLink: {
+      const size_t index = packet.to == Receiver::kServerLink ? 0 : 1;
+      if (index >= servers_.size()) return;
+      servers_[index]->link.OnMessage(*message, now_, outgoing);
+      return Carry(packet.to, outgoing.sent);
+    }
   }
   worker_.Act(now_, outgoing);
   Carry(Receiver::kClient, outgoing.sent);
 }
 
-void Conversation::Impl::DeliverToShard(const Message& message) {
-  const Shard::Counters before = shard_.counters();
-  const uint64_t waiting_before = shard_.replication().waiting_replies;
+void Conversation::Impl::DeliverToShard(Server& server, const Message& message) {
+  Shard& shard = server.shard;
+  const Shard::Counters before = shard.counters();
+  const uint64_t waiting_before = shard.replication().waiting_replies;
   Outgoing outgoing;
-  shard_.OnMessage(message, now_, outgoing);
-  std::string state = shard_.DumpState();
+  shard.OnMessage(message, now_, outgoing);
+  std::string state = shard.DumpState();
   const OutgoingMessagePtr* const answer = AnswerTo(message, outgoing.sent);
   if (answer == nullptr) {
     const Body::Reader body = message.envelope().getBody();
-    const bool waits = shard_.replication().waiting_replies > waiting_before;  // until copies have done it, too
+    const bool waits = shard.replication().waiting_replies > waiting_before;  // until copies have done it, too
     if (!waits && !body.isForwarded() && !body.isError()) Violate("the shard did not answer");
-    shard_state_ = std::move(state);
-    return Carry(Receiver::kShard, outgoing.sent);
+    server.state = std::move(state);
+    return Carry(server.shard_receiver(), outgoing.sent);
   }
   if ((*answer)->envelope().getBody().isError()) {
-    if (state != shard_state_) Violate("a request that the shard refused changed its state");
-    Shard::Counters after = shard_.counters();
+    if (state != server.state) {
+      auto error = (*answer)->envelope().getBody().getError();
+      Violate(fmt::format("a {} that the shard refused as {} ({}: {}) changed its state from\n{}to\n{}",
+                          BodyName(message.envelope().getBody().which()), ErrorCodeName(error.getCode()),
+                          error.getField().cStr(), error.getMessage().cStr(), server.state, state));
+    }
+    Shard::Counters after = shard.counters();
     after.rejected = before.rejected;
     if (std::tie(after.pulls, after.pushes, after.rows_pulled, after.rows_pushed, after.rows_created, after.duplicates) !=
         std::tie(before.pulls, before.pushes, before.rows_pulled, before.rows_pushed, before.rows_created, before.duplicates)) {
       Violate("a request that the shard refused was counted as served");
     }
   }
-  shard_state_ = std::move(state);
+  server.state = std::move(state);
   CountOutcome("shard", answer->get());
-  Carry(Receiver::kShard, outgoing.sent);
+  Carry(server.shard_receiver(), outgoing.sent);
 }
 
 void Conversation::Impl::DeliverToCoordinator(const Message& message) {
@@ -287,23 +354,33 @@ void Conversation::Impl::Carry(Receiver sender, const std::vector<Sent>& sent) {
 std::optional<Packet> Conversation::Impl::Route(Receiver sender, const Peer& to) const {
   const bool from_worker = sender == Receiver::kClient || sender == Receiver::kLink;
   const bool from_coordinator = sender == Receiver::kCoordinator;
-  const Peer route = from_worker ? kWorkerRoute : from_coordinator ? kSchedulerRoute : kServerRoute;
-  if (to == kShardEndpoint) return Packet{Receiver::kShard, route, {}};
+  const bool from_shard = sender == Receiver::kShard || sender == Receiver::kSecondShard;
+  const size_t server = sender == Receiver::kSecondShard || sender == Receiver::kSecondServerLink ? 1 : 0;
+  const Peer route = from_worker        ? kWorkerRoute
+                     : from_coordinator ? kSchedulerRoute
+                     : from_shard       ? kShardRoutes[server]
+                                        : kServerRoutes[server];
   if (to == kSchedulerEndpoint) return Packet{Receiver::kCoordinator, route, {}};
-  const bool from_shard = sender == Receiver::kShard;
-  if (to == kSchedulerRoute && from_shard) return Packet{Receiver::kCoordinator, kShardEndpoint, {}};
-  if (to == kWorkerRoute && from_shard) return PacketTo(Receiver::kClient, {});
+  if (to == kSchedulerRoute && from_shard) return Packet{Receiver::kCoordinator, kShardEndpoints[server], {}};
+  if (to == kWorkerRoute && from_shard) return Packet{Receiver::kClient, kShardEndpoints[server], {}};
   if (to == kWorkerRoute && from_coordinator) return PacketTo(Receiver::kLink, {});
-  if (to == kServerRoute && from_coordinator) return PacketTo(Receiver::kServerLink, {});
+  for (const auto& receiver : servers_) {
+    if (to == kShardEndpoints[receiver->index]) return Packet{receiver->shard_receiver(), route, {}};
+    if (to == kShardRoutes[receiver->index] && from_shard) {
+      return Packet{receiver->shard_receiver(), kShardEndpoints[server], {}};
+    }
+    if (to == kServerRoutes[receiver->index] && from_coordinator) return PacketTo(receiver->link_receiver(), {});
+  }
   return std::nullopt;
 }
 
-Conversation::Conversation() : impl_(std::make_unique<Impl>()) {}
+Conversation::Conversation(int servers) : impl_(std::make_unique<Impl>(servers)) {}
 Conversation::~Conversation() = default;
 std::optional<Packet> Conversation::Next() { return impl_->Next(); }
 void Conversation::Deliver(const Packet& packet, bool misalign) { impl_->Deliver(packet, misalign); }
 const std::string& Conversation::violation() const { return impl_->violation(); }
 const std::map<std::string, uint64_t>& Conversation::outcomes() const { return impl_->outcomes(); }
 uint64_t Conversation::steps() const { return impl_->steps(); }
+uint64_t Conversation::filled() const { return impl_->filled(); }
 
 }  // namespace marquee::fuzz

@@ -1,8 +1,10 @@
 #ifndef MARQUEE_TESTS_FUZZ_CONVERSATION_H_
 #define MARQUEE_TESTS_FUZZ_CONVERSATION_H_
 
-// A small cluster of the real state machines, without a network: a coordinator, one shard, its server's link, and one worker's
-// client and link that train trials. A fuzzer puts wrong messages between the right ones.
+// A small cluster of the real state machines, without a network: a coordinator, one or two servers of a shard and a link each,
+// and one worker's client and link that train trials. With two servers every row has two copies, and the second server is
+// replaced again and again: forwards, fills and the end of both are among what is said. A fuzzer puts wrong messages between
+// the right ones.
 //
 // What must hold, whatever comes in: nothing crashes; each message to the shard or the coordinator that asks gets exactly one
 // answer, to its sender, with its request id; a message that is refused changes nothing; a pull writes nothing but its own
@@ -19,8 +21,8 @@
 
 namespace marquee::fuzz {
 
-enum class Receiver { kShard, kCoordinator, kClient, kLink, kServerLink };
-inline constexpr int kReceivers = 5;
+enum class Receiver { kShard, kCoordinator, kClient, kLink, kServerLink, kSecondShard, kSecondServerLink };
+inline constexpr int kReceivers = 7;
 
 struct Packet {
   Receiver to;
@@ -33,7 +35,7 @@ Packet PacketTo(Receiver to, Frames frames);
 
 class Conversation {
  public:
-  Conversation();
+  explicit Conversation(int servers);  // 1 or 2
   ~Conversation();
 
   // The next right message. When none is under way, time passes until there is one; nullopt if there is nothing to wait for.
@@ -47,7 +49,8 @@ class Conversation {
 
   // How many messages were not read at all, were answered with which error, or were accepted: that a fuzzer reaches something.
   const std::map<std::string, uint64_t>& outcomes() const;
-  uint64_t steps() const;  // trained by the worker
+  uint64_t steps() const;   // trained by the worker
+  uint64_t filled() const;  // how often a server that was replaced had copies of everything again
 
  private:
   class Impl;

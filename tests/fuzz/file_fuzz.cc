@@ -3,11 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include <algorithm>
-#include <array>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -20,6 +16,7 @@
 #include "dataset/writer.h"
 #include "scheduler/model_folder.h"
 #include "scheduler/sweep.h"
+#include "tests/fuzz/spoil.h"
 
 namespace marquee::fuzz {
 namespace {
@@ -66,40 +63,6 @@ sweep:
   split: {test: 0.25, validation: 0.05, seed: 42}
   seed: 1
 )";
-// What a person, or another program, might have written in the place of a value.
-constexpr std::array<std::string_view, 22> kValues = {"0",
-                                                      "-1",
-                                                      "1e308",
-                                                      "-1e308",
-                                                      ".nan",
-                                                      ".inf",
-                                                      "18446744073709551615",
-                                                      "-9223372036854775808",
-                                                      "4294967296",
-                                                      "0.5",
-                                                      "true",
-                                                      "null",
-                                                      "[]",
-                                                      "{}",
-                                                      "[[[]]]",
-                                                      "\"\"",
-                                                      "~",
-                                                      "*x",
-                                                      "&x 1",
-                                                      "!!binary",
-                                                      "\"\\0\"",
-                                                      "9999999999999999999999999"};
-
-void WriteTo(const std::string& path, std::string_view bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-
-std::string ReadFrom(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 DataTables LittleData() {
   DataTables tables;
   tables.name = "little";
@@ -132,52 +95,6 @@ DataTables LittleData() {
   return tables;
 }
 
-void SpoilBytes(std::string& bytes, simulation::Random& random) {
-  for (uint64_t times = random.Between(1, 4); times > 0 && !bytes.empty(); --times) {
-    const size_t at = random.Below(bytes.size());
-    switch (random.Below(5)) {
-      case 0:
-        bytes[at] = static_cast<char>(random.Next());
-        break;
-      case 1:
-        bytes[at] = static_cast<char>(static_cast<uint8_t>(bytes[at]) ^ (1U << random.Below(8)));
-        break;
-      case 2:
-        bytes.resize(at);
-        break;
-      case 3:
-        bytes.insert(at, bytes.substr(random.Below(bytes.size()), random.Below(64)));
-        break;
-      default:
-        for (size_t i = at; i < std::min(at + 8, bytes.size()); ++i) bytes[i] = random.OneIn(2) ? '\xff' : '\0';
-    }
-  }
-}
-
-// Another value for one that stands behind a colon, a comma or a bracket; or a line more, or less.
-void SpoilText(std::string& text, simulation::Random& random) {
-  if (text.empty()) return;
-  const size_t at = text.find_first_of(":,[{", random.Below(text.size()));
-  if (at == std::string::npos) return;
-  const size_t end = std::min(text.find_first_of(",]}\n", at + 1), text.size());
-  switch (random.Below(4)) {
-    case 0: {
-      const size_t line = text.rfind('\n', at);
-      text.erase(line == std::string::npos ? 0 : line, random.Below(80));
-      break;
-    }
-    case 1:
-      text.insert(end, text.substr(at, end - at));
-      break;
-    default:
-      text.replace(at + 1, end - at - 1, fmt::format(" {}", kValues[random.Below(kValues.size())]));
-  }
-}
-
-std::string OutcomeOf(const absl::Status& status) {
-  return status.ok() ? "accepted" : std::string(absl::StatusCodeToString(status.code()));
-}
-
 }  // namespace
 
 std::string_view FileKindName(FileKind kind) {
@@ -190,11 +107,17 @@ std::string_view FileKindName(FileKind kind) {
       return "sweep file";
     case FileKind::kModel:
       return "kept model";
+    case FileKind::kCheckpointManifest:
+      return "checkpoint's manifest";
+    case FileKind::kCheckpointRows:
+      return "checkpoint's rows";
   }
   return "unknown";
 }
 
-FileFuzzer::FileFuzzer(std::string folder) : folder_(std::move(folder)) {
+FileFuzzer::FileFuzzer(std::string folder) : folder_(std::move(folder)), checkpoints_(folder_ + "/checkpoints") {
+  right_[FileKind::kCheckpointManifest] = checkpoints_.right_manifest();
+  right_[FileKind::kCheckpointRows] = checkpoints_.right_rows();
   WriteDataset(LittleData(), folder_ + "/right.mq").IgnoreError();
   right_[FileKind::kData] = ReadFrom(folder_ + "/right.mq");
   right_[FileKind::kCluster] = kCluster;
@@ -223,6 +146,8 @@ FileFuzzer::FileFuzzer(std::string folder) : folder_(std::move(folder)) {
 }
 
 std::string FileFuzzer::Spoil(FileKind kind, std::string bytes, simulation::Random& random) {
+  if (kind == FileKind::kCheckpointManifest) return CheckpointFuzzer::SpoilManifest(std::move(bytes), random);
+  if (kind == FileKind::kCheckpointRows) return CheckpointFuzzer::SpoilRows(bytes, random);
   if (kind != FileKind::kData) {
     for (uint64_t times = random.Between(1, 3); times > 0; --times) SpoilText(bytes, random);
     if (random.OneIn(4)) SpoilBytes(bytes, random);
@@ -243,6 +168,8 @@ std::string FileFuzzer::Spoil(FileKind kind, std::string bytes, simulation::Rand
 }
 
 std::string FileFuzzer::Try(FileKind kind, std::string_view bytes) {
+  if (kind == FileKind::kCheckpointManifest) return checkpoints_.TryManifest(bytes);
+  if (kind == FileKind::kCheckpointRows) return checkpoints_.TryRows(bytes);
   const std::string path = folder_ + "/spoilt";
   if (kind == FileKind::kModel) {
     WriteTo(folder_ + "/model/" + SafeFileName(0, "users") + ".rows", rows_);

@@ -1,21 +1,22 @@
 #ifndef MARQUEE_TESTS_FUZZ_FILE_FUZZ_H_
 #define MARQUEE_TESTS_FUZZ_FILE_FUZZ_H_
 
-// Wrong files for what reads files: data files, cluster and sweep files, and kept models. Each reader gets right files that
-// were spoilt, and must either refuse them or give something that can be used; whatever is behind it (splits, baselines,
-// shards' checks) is then used. Crashes and what sanitizers see are the failures.
+// Wrong files for what reads files: data files, cluster and sweep files, kept models and checkpoints. Each reader gets right
+// files that were spoilt, and must either refuse them or give something that can be used; whatever is behind it (splits,
+// baselines, shards' checks) is then used. Crashes and what sanitizers see are the failures.
 
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 
+#include "tests/fuzz/checkpoint_fuzz.h"
 #include "tests/simulation/random.h"
 
 namespace marquee::fuzz {
 
-enum class FileKind { kData, kCluster, kSweep, kModel };
-inline constexpr int kFileKinds = 4;
+enum class FileKind { kData, kCluster, kSweep, kModel, kCheckpointManifest, kCheckpointRows };
+inline constexpr int kFileKinds = 6;
 std::string_view FileKindName(FileKind kind);
 
 class FileFuzzer {
@@ -37,6 +38,7 @@ class FileFuzzer {
   std::string TryModel();
 
   std::string folder_;
+  CheckpointFuzzer checkpoints_;
   std::string rows_;  // a model's file of rows
   std::map<FileKind, std::string> right_;
 };

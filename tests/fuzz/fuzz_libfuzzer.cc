@@ -12,7 +12,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr int kMessagesBefore = 60;
-  marquee::fuzz::Conversation conversation;
+  marquee::fuzz::Conversation conversation(2);
   for (int i = 0; i < kMessagesBefore; ++i) {
     const auto packet = conversation.Next();
     if (!packet.has_value()) break;

@@ -36,6 +36,7 @@ void SayWhichEpisode(int signal_number) {
 struct Totals {
   std::map<std::string, uint64_t> outcomes;
   uint64_t steps = 0;
+  uint64_t filled = 0;  // servers that were replaced
   uint64_t episodes = 0;
   uint64_t messages = 0;
 };
@@ -44,7 +45,7 @@ struct Totals {
 std::string RunEpisode(uint64_t seed, Totals& totals) {
   simulation::Random random(seed);
   Mutator mutator(random);
-  Conversation conversation;
+  Conversation conversation(random.OneIn(2) ? 1 : 2);
   // Wrong messages sooner or later end what the right ones began: they come early or late, and often or rarely.
   const auto first_wrong = static_cast<int>(random.Below(kMessagesInEpisode));
   const uint64_t most_wrong = random.Between(1, 4);
@@ -62,6 +63,7 @@ std::string RunEpisode(uint64_t seed, Totals& totals) {
   }
   for (const auto& [outcome, count] : conversation.outcomes()) totals.outcomes[outcome] += count;
   totals.steps += conversation.steps();
+  totals.filled += conversation.filled();
   ++totals.episodes;
   return conversation.violation();
 }
@@ -72,7 +74,7 @@ bool ReachedEnough(const Totals& totals) {
   for (const auto& [outcome, count] : totals.outcomes) {
     if (outcome.rfind("shard: ", 0) == 0 && outcome != "shard: accepted") ++kinds_of_refusal;
   }
-  return totals.steps > 0 && kinds_of_refusal >= 5 && totals.outcomes.contains("shard: accepted") &&
+  return totals.steps > 0 && totals.filled > 0 && kinds_of_refusal >= 5 && totals.outcomes.contains("shard: accepted") &&
          totals.outcomes.contains("coordinator: accepted") && totals.outcomes.contains("not a message");
 }
 
@@ -88,8 +90,8 @@ int Run(uint64_t seed, uint64_t episodes, double seconds) {
       return 1;
     }
   }
-  fmt::print("{} episodes from seed {}, {} wrong messages, {} steps trained between them\n", totals.episodes, seed,
-             totals.messages, totals.steps);
+  fmt::print("{} episodes from seed {}, {} wrong messages, {} steps trained and {} servers replaced between them\n",
+             totals.episodes, seed, totals.messages, totals.steps, totals.filled);
   for (const auto& [outcome, count] : totals.outcomes) fmt::print("  {:32} {}\n", outcome, count);
   if (episodes == 0 && !ReachedEnough(totals)) {
     fmt::print(stderr, "the wrong messages did not reach what they should test\n");
@@ -100,7 +102,7 @@ int Run(uint64_t seed, uint64_t episodes, double seconds) {
 
 int WriteCorpus(const std::string& folder) {
   std::filesystem::create_directories(folder);
-  Conversation conversation;
+  Conversation conversation(2);
   for (int i = 0; i < kMessagesInEpisode; ++i) {
     const std::optional<Packet> packet = conversation.Next();
     if (!packet.has_value()) break;

@@ -213,7 +213,8 @@ void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader reques
       world_.Trace(fmt::format("{} compares {} with the ledger", endpoint, table.definition.name));
       CheckTable(shard, table.definition, now);
     }
-    if (rolls_back) ledger_.RollBack(table.definition.number);
+    // With all before it: this shard may have missed some of the trial's tables, and others have begun no newer ones yet.
+    for (TableNumber number = 1; rolls_back && number <= table.definition.number; ++number) ledger_.RollBack(number);
   }
 }
 
