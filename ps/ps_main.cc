@@ -30,7 +30,9 @@ struct Flags {
   std::string cluster;
   std::string name;
   std::string scheduler;
+  std::string host;
   double orphan_seconds = 60;
+  bool until_input_ends = false;
   std::string trace_folder;
 };
 
@@ -56,6 +58,7 @@ class Server {
  private:
   absl::Status StartShards(const Identity& self);
   ServerStatistics Statistics() const;
+  std::string Missing() const;
   void UpdateMetrics(absl::Time now, absl::Time last_heard);
 
   const ServerPlace& place_;
@@ -115,6 +118,7 @@ absl::Status Server::Run(absl::Duration orphan_after) {
     }
     const absl::Time last_heard = std::max(started, link_->last_heard());
     UpdateMetrics(SteadyNow(), last_heard);
+    metrics_.SetMissing(Missing());
     if (SteadyNow() - last_heard > orphan_after) {
       return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
     }
@@ -129,6 +133,13 @@ ServerStatistics Server::Statistics() const {
   return sum;
 }
 
+// What this server waits for before it serves rows; empty: nothing.
+std::string Server::Missing() const {
+  if (!link_->registered()) return "not registered with the scheduler";
+  const bool views = std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->view() != 0; });
+  return views ? "" : "has no view yet: the scheduler makes it when all servers are there";
+}
+
 void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
   if (now < next_update_) return;
   next_update_ = now + kMetricsInterval;
@@ -136,14 +147,22 @@ void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
   metrics_.Get(metric::kSchedulerSilence).Set(absl::ToDoubleSeconds(now - last_heard));
 }
 
-absl::Status RunProgram(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
-  if (!config.ok()) return config.status();
-  const ServerPlace* const place = config->server(flags.name);
-  if (place == nullptr) {
+absl::StatusOr<ServerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
+  const ServerPlace* const named = config.server(flags.name);
+  if (named == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("{}: no server of the name '{}' under cluster.servers", flags.cluster, flags.name));
   }
+  ServerPlace place = *named;
+  if (absl::Status status = ReplaceHost(config, flags.host, &place.host); !status.ok()) return status;
+  return place;
+}
+
+absl::Status RunProgram(const Flags& flags) {
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<ServerPlace> place = FindPlace(*config, flags);
+  if (!place.ok()) return place.status();
   const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, PeerRole::kServer);
   if (!options.ok()) return options.status();
   LogInfo("starts", {{"version", Version()}, {"shards", place->shards}});
@@ -178,12 +197,16 @@ int main(int argc, char** argv) {
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
+  app.add_option("--host", flags.host, "The address to listen on and to be known by, if not the cluster file's");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--until-input-ends", flags.until_input_ends,
+               "Ends when its standard input does: for whoever starts it from another machine");
   app.add_option("--trace-folder", flags.trace_folder,
                  "Write where this server's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
+  if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("server/" + flags.name);
   if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);
   return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();

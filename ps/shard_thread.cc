@@ -87,6 +87,7 @@ void ShardThread::Run(const Identity& self, ShardOptions options, uint32_t index
     if (shard.view_number() != view.number) {
       for (const std::string& left : EndpointsLeft(view, shard.view())) transport_->Disconnect(left);
       view = shard.view();
+      view_ = view.number;
     }
     const absl::Time now = SteadyNow();
     if (now >= shard.next_timer()) shard.OnTimer(now, outbox);

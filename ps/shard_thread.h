@@ -34,6 +34,8 @@ class ShardThread {
 
   // Of about a second ago. Any thread.
   ServerStatistics statistics() const;
+  // The number of its view; 0 while it has none. Any thread.
+  uint64_t view() const { return view_; }
 
  private:
   ShardThread() = default;
@@ -42,6 +44,7 @@ class ShardThread {
   std::unique_ptr<Transport> transport_;  // the thread's, once it runs; only Wake is called from outside
   std::string endpoint_;
   std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> view_{0};
   mutable std::mutex mutex_;
   ServerStatistics statistics_;  // under mutex_
   std::thread thread_;

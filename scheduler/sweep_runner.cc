@@ -24,6 +24,7 @@ namespace {
 constexpr absl::Duration kLongestWait = absl::Milliseconds(100);
 constexpr absl::Duration kUpdateInterval = absl::Milliseconds(100);
 constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+constexpr absl::Duration kStatusInterval = absl::Milliseconds(500);
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 
 // Leases and resends are measured on a clock that nobody sets.
@@ -42,10 +43,10 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   return origin;
 }
 
-// The folder's own name, of "runs/demo/" and "." too.
+// The folder's own name, of "runs/demo/" and "." too, there or not.
 std::string NameOf(const std::string& folder) {
-  std::error_code ignored;
-  return std::filesystem::canonical(folder, ignored).filename().string();
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -57,7 +58,8 @@ SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split
       progress_(stdout, isatty(STDOUT_FILENO) != 0, plan_.sweep.metric),
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
-      scheduler_metrics_(metrics_) {}
+      scheduler_metrics_(metrics_),
+      status_(NameOf(plan_.out), plan_.cluster, plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
@@ -70,6 +72,7 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = OpenState(); !status.ok()) return status;
   if (absl::Status status = Listen(); !status.ok()) return status;
   if (absl::Status status = StartCoordinator(); !status.ok()) return status;
+  if (absl::Status status = ServeStatus(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
     return Finish();
@@ -151,6 +154,9 @@ absl::Status SweepRunner::Listen() {
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
     coordinator.checkpoint_every = checkpoints->every;
+    if (checkpoints->every != absl::InfiniteDuration()) {
+      metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));
+    }
     coordinator.checkpoint_full_every = checkpoints->full_every;
     coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
   }
@@ -169,6 +175,36 @@ absl::Status SweepRunner::StartCoordinator() {
   return absl::OkStatus();
 }
 
+absl::Status SweepRunner::ServeStatus() {
+  std::string token;
+  if (!plan_.cluster.status.token_file.empty()) {
+    absl::StatusOr<std::string> read = ReadToken(plan_.cluster.status.token_file);
+    if (!read.ok()) return read.status();
+    token = *std::move(read);
+  }
+  status_page_ = std::make_unique<StatusPage>(StatusAccess(std::move(token)), PathOf("report.html"));
+  absl::StatusOr<std::string> endpoint = status_page_->Serve(plan_.cluster.status);
+  if (!endpoint.ok()) return endpoint.status();
+  status_endpoint_ = *std::move(endpoint);
+  UpdateStatus(SteadyNow());
+  progress_.Say(fmt::format("Status page: http://{}/", status_endpoint_));
+  return absl::OkStatus();
+}
+
+void SweepRunner::UpdateStatus(absl::Time now) {
+  const absl::Time time = absl::Now();
+  status_.Look(*coordinator_, now, time);
+  if (const uint64_t refused = status_page_->refused_tokens(); refused > refused_tokens_) {
+    status_.events().Add(StatusEvents::Level::kWarning,
+                         fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_), time);
+    refused_tokens_ = refused;
+  }
+  std::error_code ignored;
+  std::string missing = StatusModel::Missing(*coordinator_, plan_.cluster);
+  metrics_.SetMissing(missing);
+  status_page_->Publish(status_.Json(std::filesystem::exists(PathOf("report.html"), ignored)), std::move(missing));
+}
+
 absl::Status SweepRunner::StartProcesses() {
   if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
     progress_.Say(fmt::format(
@@ -181,8 +217,10 @@ absl::Status SweepRunner::StartProcesses() {
       PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
                     plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
+  if (!engine.ok()) return engine.status();
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
+  return launcher_->Start(*std::move(processes), SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -216,7 +254,12 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
+  }
+  if (now >= next_status_) {
+    next_status_ = now + kStatusInterval;
+    UpdateStatus(now);
   }
   if (now >= next_metrics_) {
     next_metrics_ = now + kMetricsInterval;
@@ -232,6 +275,10 @@ absl::Status SweepRunner::PollProcesses() {
   for (const Launcher::Exit& exit : *exits) {
     progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
                               absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
+    status_.events().Add(
+        StatusEvents::Level::kWarning,
+        fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how, absl::FormatDuration(exit.restarts_in)),
+        absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
@@ -254,6 +301,13 @@ void SweepRunner::DismissMembers() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+}
+
+void SweepRunner::TellLauncher() {
+  if (launcher_ == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher_->CameUp(member.name);
+  }
 }
 
 // The trace is of this run alone, not of one that it goes on with.
@@ -279,7 +333,7 @@ void SweepRunner::EndTrace() {
 
 absl::Status SweepRunner::WriteEndpoints() {
   nlohmann::ordered_json endpoints;
-  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}};
+  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}, {"status", status_endpoint_}};
   for (const Coordinator::Member& member : coordinator_->members()) {
     if (!member.alive) continue;
     endpoints[member.name] = {{"metrics", member.metrics_endpoint}, {"listens", member.endpoints}};

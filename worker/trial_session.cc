@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -11,6 +12,7 @@ namespace marquee {
 namespace {
 
 constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
+constexpr double kMib = 1 << 20;
 
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(Driver::now() - start); }
 
@@ -104,7 +106,9 @@ absl::Status TrialSession::PrepareModel() {
 }
 
 absl::Status TrialSession::CreateTables() {
-  driver_.link().DefineTables(model_->tables(), Driver::now(), driver_.outbox());
+  std::vector<TableDefinition> tables = model_->tables();
+  for (TableDefinition& table : tables) table.memory_budget_bytes = std::llround(config_.model.table_memory_mib * kMib);
+  driver_.link().DefineTables(tables, Driver::now(), driver_.outbox());
   absl::Status status = WaitUntil([&] { return driver_.link().tables().has_value(); });
   if (!status.ok() || Over()) return status;
   const std::vector<TableDefinition>& created = *driver_.link().tables();
@@ -260,6 +264,7 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
   context_.metrics.StepBegins(config_.consistency, planned.clock, planned.slowest_at_pull);
   const absl::Time compute_start = Driver::now();
   const absl::StatusOr<double> loss_sum = context_.keep_alive.During([&] { return model_->Compute(step); });
+  if (absl::IsOutOfRange(loss_sum.status())) context_.metrics.NotFinite();
   if (!loss_sum.ok()) return loss_sum.status();
   planned.seconds.compute = SecondsSince(compute_start);
   Trace("compute", compute_start, {{"step", planned.clock}, {"examples", step.examples}});
@@ -281,7 +286,9 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
                                .ids = rows.ids,
                                .gradients = rows.gradients.data()});
   }
-  if (status = driver_.client().StartPush(tables, Driver::now(), driver_.outbox()); !status.ok()) return status;
+  status = driver_.client().StartPush(tables, Driver::now(), driver_.outbox());
+  if (absl::IsInvalidArgument(status)) context_.metrics.NotFinite();
+  if (!status.ok()) return status;
   progress_.StepPushed(Progress::Step{.last_push = driver_.client().pushes_started(),
                                       .chunk = planned.chunk,
                                       .chunk_next = planned.chunk_next,
@@ -348,6 +355,7 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
   if (!step.ok()) return step.status();
   if (absl::Status status = PullNow(**step); !status.ok() || Over()) return status;
   absl::StatusOr<MetricSums> sums = context_.keep_alive.During([&] { return model_->Evaluate(**step); });
+  if (absl::IsOutOfRange(sums.status())) context_.metrics.NotFinite();
   if (!sums.ok()) return sums.status();
 
   EvaluationReport report{.evaluation = chunk.evaluation, .chunk = chunk.chunk, .examples = examples.size(), .sums = {}};
