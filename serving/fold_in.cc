@@ -34,8 +34,8 @@ Line LineOf(absl::Span<const FoldIn::Example> examples, const std::vector<float>
 
 }  // namespace
 
-FoldIn::FoldIn(absl::Span<const float> users, absl::Span<const float> movies, size_t width,
-               absl::Span<const Example> examples, Wanted wanted, float constant)
+FoldIn::FoldIn(absl::Span<const float> users, absl::Span<const float> movies, size_t width, absl::Span<const Example> examples,
+               Wanted wanted, float constant)
     : movies_(Eigen::Map<const Matrix>(movies.data(), static_cast<Eigen::Index>(movies.size() / width),
                                        static_cast<Eigen::Index>(width))) {
   const Eigen::Map<const Matrix> all(users.data(), static_cast<Eigen::Index>(users.size() / width),

@@ -5,8 +5,8 @@
 //
 //     the v that makes  sum over ratings of (v . movie - wanted)^2 / noise + (v - mean)' covariance^-1 (v - mean)  least
 //
-// with the mean and the covariance of the users' vectors, and the mean square of what their scores miss as the noise: no more is
-// assumed than that a newcomer is one of these users. Without ratings it is the users' mean. It is found in the space of the
+// with the mean and the covariance of the users' vectors, and the mean square of what their scores miss as the noise: no more
+// is assumed than that a newcomer is one of these users. Without ratings it is the users' mean. It is found in the space of the
 // ratings (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 2.1), so that columns in which all
 // users are alike, such as that of a bias, need no care. Immutable.
 

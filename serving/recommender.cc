@@ -146,7 +146,8 @@ std::vector<MovieScore> Recommender::RankByVectors(const Person& person, const R
   const MovieIndex& index = approximate_ != nullptr ? *approximate_ : *exact_;
   // Enough to fill the list when what the user has rated is left out or takes other places.
   std::vector<MovieScore> found = index.Search(person.query, options.count + person.seen.size());
-  found.erase(std::remove_if(found.begin(), found.end(), [&](const MovieScore& m) { return person.Saw(m.movie); }), found.end());
+  found.erase(std::remove_if(found.begin(), found.end(), [&](const MovieScore& m) { return person.Saw(m.movie); }),
+              found.end());
   if (!options.unseen) {
     for (const uint32_t movie : person.seen) {
       const auto width = static_cast<Eigen::Index>(width_);
@@ -189,7 +190,8 @@ std::vector<Recommendation> Recommender::Recommend(uint32_t user, const Recommen
   return RecommendTo(PersonOf(user), options);
 }
 
-std::vector<Recommendation> Recommender::RecommendToGuest(absl::Span<const GuestRating> rated, const RecommendOptions& options) {
+std::vector<Recommendation> Recommender::RecommendToGuest(absl::Span<const GuestRating> rated,
+                                                          const RecommendOptions& options) {
   RecommendOptions unseen = options;
   unseen.unseen = true;
   return RecommendTo(GuestOf(rated), unseen);
@@ -234,15 +236,16 @@ absl::Status Recommender::PrepareForGuests() {
   const bool fits_ratings = predictor_.has_value() && predictor_->only_factors();
   const bool of_stars = fits_ratings && rating_->meaning() == RatingInference::Meaning::kRating;
   if (of_stars || (fits_ratings && retrieval_ == nullptr)) {
-    rating_fold_in_ = MakeFoldIn(predictor_->FactorsOfUsers(users), Values(predictor_->MovieVectors()),
-                                 of_stars ? FoldIn::Wanted::kRating : FoldIn::Wanted::kScore,
-                                 static_cast<float>(predictor_->constant()));
+    rating_fold_in_ =
+        MakeFoldIn(predictor_->FactorsOfUsers(users), Values(predictor_->MovieVectors()),
+                   of_stars ? FoldIn::Wanted::kRating : FoldIn::Wanted::kScore, static_cast<float>(predictor_->constant()));
   }
   if (retrieval_ != nullptr || rating_fold_in_.has_value()) return absl::OkStatus();
-  return absl::FailedPreconditionError(fmt::format(
-      "trial {}: its layers take what they have learnt of each user, which cannot be fitted to a few ratings; ask for a user of "
-      "the data, or serve a model of kind two_tower, sequence or joint",
-      model_.manifest().trial));
+  return absl::FailedPreconditionError(
+      fmt::format("trial {}: its layers take what they have learnt of each user, which cannot be fitted to a few ratings; ask "
+                  "for a user of "
+                  "the data, or serve a model of kind two_tower, sequence or joint",
+                  model_.manifest().trial));
 }
 
 // Ratings that the model has not learnt from say best how far its scores can be trusted.

@@ -5,8 +5,8 @@
 // movies speaks for each.
 //
 // A model with vectors of users and movies (two_tower, sequence, joint) finds movies through an index of them; any other is
-// asked for every movie. What the model makes of movies is computed once. All of the user's ratings are known, those of the test
-// part too.
+// asked for every movie. What the model makes of movies is computed once. All of the user's ratings are known, those of the
+// test part too.
 //
 // A guest is somebody who is not in the data and rates a few movies. A model whose query is made of histories is given these as
 // the history; for any other a user's vector is fitted to them (serving/fold_in.h), and so are the factors of a rating. Not
@@ -137,9 +137,9 @@ class Recommender {
   std::unique_ptr<MovieIndex> exact_;
   std::unique_ptr<MovieIndex> approximate_;  // where it is used
   ReasonKind reason_kind_ = ReasonKind::kNone;
-  std::optional<Predictor> predictor_;        // where there is a rating
-  std::optional<FoldIn> retrieval_fold_in_;   // for guests, where it is needed
-  std::optional<FoldIn> rating_fold_in_;      // likewise
+  std::optional<Predictor> predictor_;       // where there is a rating
+  std::optional<FoldIn> retrieval_fold_in_;  // for guests, where it is needed
+  std::optional<FoldIn> rating_fold_in_;     // likewise
 };
 
 }  // namespace marquee

@@ -7,7 +7,6 @@
 #include <iterator>
 #include <optional>
 
-
 namespace marquee {
 namespace {
 
@@ -76,8 +75,8 @@ std::vector<std::string> SearchWords(std::string_view text) {
   };
   while (!text.empty()) {
     utf8proc_int32_t code = 0;
-    const utf8proc_ssize_t size =
-        utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &code);
+    const utf8proc_ssize_t size = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                                   static_cast<utf8proc_ssize_t>(text.size()), &code);
     text.remove_prefix(size > 0 ? static_cast<size_t>(size) : 1);
     if (size <= 0) {
       end_word();
@@ -85,7 +84,8 @@ std::vector<std::string> SearchWords(std::string_view text) {
     }
     std::array<utf8proc_int32_t, kMaxDecomposed> codes{};
     int boundary = 0;
-    const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK);
+    const auto options =
+        static_cast<utf8proc_option_t>(UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK);
     const utf8proc_ssize_t count = utf8proc_decompose_char(code, codes.data(), kMaxDecomposed, options, &boundary);
     for (utf8proc_ssize_t i = 0; i < std::min<utf8proc_ssize_t>(count, kMaxDecomposed); ++i) {
       if (IsWordPart(codes[i])) {
@@ -104,7 +104,8 @@ TitleSearch::TitleSearch(const std::vector<Movie>& movies) {
     std::vector<std::string> words = SearchWords(movies[movie].title);
     for (const std::string& word : words) index_.emplace_back(word, movie);
     if (const std::optional<size_t> article = ArticleOf(words, movies[movie].title); article.has_value()) {
-      std::rotate(words.begin(), words.begin() + static_cast<ptrdiff_t>(*article), words.begin() + static_cast<ptrdiff_t>(*article) + 1);
+      std::rotate(words.begin(), words.begin() + static_cast<ptrdiff_t>(*article),
+                  words.begin() + static_cast<ptrdiff_t>(*article) + 1);
     }
     titles_.push_back(std::move(words));
     ratings_.push_back(movies[movie].ratings);

@@ -15,7 +15,8 @@
 
 namespace marquee {
 
-// The words of a text, without case and accents: "d'Amélie (2001)" gives "damelie", "2001". Bytes that are no UTF-8 divide words.
+// The words of a text, without case and accents: "d'Amélie (2001)" gives "damelie", "2001". Bytes that are no UTF-8 divide
+// words.
 std::vector<std::string> SearchWords(std::string_view text);
 
 class TitleSearch {
