@@ -95,6 +95,7 @@ std::string StepKey(const TrialConfig& config) {
   same.model = config.model;
   same.model.epochs = 1;
   same.model.optimizer.learning_rate = 1;
+  same.model.dense_optimizer.learning_rate = 1;
   return fmt::format("{:016x}", FeatureId("step", ToYaml(same)));
 }
 
