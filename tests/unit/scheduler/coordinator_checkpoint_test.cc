@@ -143,6 +143,49 @@ TEST(CoordinatorCheckpointTest, DamagedOneIsRefusedAndTheOneBeforeIsUsed) {
   EXPECT_EQ(worker.GetWork().envelope().getBody().getWork().getTrain().getNumber(), 1U);
 }
 
+TEST(CoordinatorCheckpointTest, NobodyIsWokenForACheckpointOfNothing) {
+  CoordinatorOptions options = SmallOptions();
+  options.checkpoint_every = absl::Seconds(1);
+  Harness harness(options);
+  ASSERT_TRUE(harness.Start({SmallTrial("a"), SmallTrial("b")}).ok());
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0");
+  worker.JoinAndDefine();
+  worker.WorkToTheEnd();
+  worker.Join();  // of the next trial, which has no tables yet
+  harness.Advance(absl::Seconds(2));
+  EXPECT_GT(harness.coordinator().next_timer(), harness.now) << "there is nothing to save";
+  worker.JoinAndDefine();
+  worker.GetWork();
+  EXPECT_LE(harness.coordinator().next_timer(), harness.now + absl::Seconds(10));
+}
+
+TEST(CoordinatorCheckpointTest, TrialThatEndsDuringTheCutIsNotInIt) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a"), SmallTrial("b")}).ok());
+  harness.RegisterServers();
+  FakeWorker ends(harness, "w0");
+  FakeWorker trains(harness, "w1");
+  ends.JoinAndDefine();
+  trains.JoinAndDefine();
+  ASSERT_TRUE(trains.GetWork().envelope().getBody().getWork().isTrain());
+  trains.Train(0, 20);
+  trains.Tick();
+  while (!ends.GetWork().envelope().getBody().getWork().isEvaluate()) ASSERT_TRUE(ends.WorkOnce());
+  harness.shards.at("shard:s1").loses_cuts = true;
+  harness.coordinator().RequestCheckpoint();
+  harness.Advance(absl::Milliseconds(1));
+  ends.WorkToTheEnd();
+  EXPECT_EQ(harness.checkpoints.attempts, 1U);
+  EXPECT_THAT(harness.checkpoints.made, SizeIs(0));
+  harness.shards.at("shard:s1").loses_cuts = false;
+  harness.Advance(absl::Seconds(1));
+  harness.Advance(absl::Seconds(1));
+  ASSERT_THAT(harness.checkpoints.made, SizeIs(1));
+  ASSERT_THAT(harness.checkpoints.made[0].trials, SizeIs(1));
+  EXPECT_EQ(harness.checkpoints.made[0].trials[0].name, "b");
+}
+
 // A trial that has trained one chunk and has a checkpoint of that, when the scheduler is started again.
 void RestartAfterACheckpoint(Harness& harness) {
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());

@@ -125,6 +125,41 @@ TEST(TrainingChunksTest, PauseEvensOutLanesAndIsQuietAtTheEnd) {
   EXPECT_EQ(chunks.Take(1, 0)->number, 4U);
 }
 
+TEST(TrainingChunksTest, StoppedOneLeasesNothingEvenOnceMoreEpochsMayBe) {
+  TrainingChunks chunks({.examples = 50, .chunk_size = 20, .epochs = 2, .fixed_lanes = true, .ranks = 2});
+  chunks.LimitTo(1);
+  for (const auto& [rank, session] : {std::pair{0U, 1U}, {1U, 2U}, {0U, 1U}}) {
+    const auto lease = chunks.Take(session, rank);
+    ASSERT_TRUE(lease.has_value());
+    chunks.Report(session, lease->number, lease->end);
+  }
+  chunks.Pause();
+  EXPECT_TRUE(chunks.quiet());
+  chunks.Stop();
+  chunks.LimitTo(2);  // a validation has ended meanwhile
+  EXPECT_TRUE(chunks.quiet());
+  EXPECT_FALSE(chunks.Take(2, 1).has_value());
+  chunks.Resume();
+  EXPECT_EQ(chunks.Take(2, 1)->number, 3U);
+}
+
+TEST(TrainingChunksTest, ProgressWhoseSumsAreWrongIsRefused) {
+  TrainingChunks chunks(Small());
+  chunks.Take(1, 0);
+  chunks.Report(1, 0, 20);
+  const TrainingChunks::Progress right = chunks.progress();
+  EXPECT_TRUE(TrainingChunks(Small()).GoOnFrom(right).ok());
+  TrainingChunks::Progress wrong = right;
+  wrong.finished = 2;
+  EXPECT_FALSE(TrainingChunks(Small()).GoOnFrom(wrong).ok());
+  wrong = right;
+  wrong.trained_by_epoch[1] = 7;
+  EXPECT_FALSE(TrainingChunks(Small()).GoOnFrom(wrong).ok());
+  wrong = right;
+  wrong.released[4] = 20;
+  EXPECT_FALSE(TrainingChunks(Small()).GoOnFrom(wrong).ok());
+}
+
 TEST(TrainingChunksTest, GoesOnFromItsProgress) {
   TrainingChunks chunks(Small());
   chunks.Take(1, 0);
