@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -57,6 +58,13 @@ ChildProcess::ChildProcess(ChildProcess&& other) noexcept
 ChildProcess::~ChildProcess() {
   if (input_ >= 0) close(input_);
   if (pid_ > 0) waitpid(pid_, nullptr, 0);
+}
+
+double ChildProcess::cpu_seconds() const {
+  clockid_t clock{};
+  timespec time{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
 void ReportEndpoint(const std::string& endpoint) {

@@ -22,6 +22,7 @@ class ChildProcess {
   ChildProcess& operator=(ChildProcess&&) = delete;
 
   const std::string& endpoint() const { return endpoint_; }
+  double cpu_seconds() const;  // of all its threads, since its start
 
  private:
   ChildProcess() = default;

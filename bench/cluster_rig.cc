@@ -38,6 +38,11 @@ class ClusterRig : public Rig {
 
   void Start(Operation operation, size_t batch) override;
   int Pump() override;
+  double ServerCpuSeconds() const override {
+    double seconds = 0;
+    for (const ChildProcess& server : servers_) seconds += server.cpu_seconds();
+    return seconds;
+  }
 
  private:
   struct Pull {

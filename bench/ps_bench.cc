@@ -19,6 +19,7 @@
 
 #include "bench/bare_rig.h"
 #include "bench/cluster_rig.h"
+#include "bench/operation_costs.h"
 #include "common/program.h"
 
 namespace marquee {
@@ -53,6 +54,7 @@ struct Flags {
   int rounds = 7;
   double round_seconds = 0.5;
   bool json = false;
+  std::string store;
   std::string serve;  // set in server processes
   uint32_t serve_number = 0;
 };
@@ -217,6 +219,24 @@ absl::Status RunAll(const Flags& flags) {
   return absl::OkStatus();
 }
 
+absl::Status Store(const Flags& flags) {
+  absl::StatusOr<MachineConstants> constants = MachineConstants::Load(flags.store);
+  if (!constants.ok()) return constants.status();
+  const OperationCostOptions options{.table_rows = flags.table_rows, .seconds = flags.rounds * flags.round_seconds / 2};
+  if (absl::Status status = MeasureOperationCosts(options, &*constants); !status.ok()) return status;
+  const auto print = [](const char* name, const OperationCost& cost) {
+    fmt::print("{:<12} {:>8.1f} us a request {:>8.1f} ns a row {:>6.2f} ns a value\n", name, cost.request * 1e6, cost.row * 1e9,
+               cost.value * 1e9);
+  };
+  print("shard pull", constants->shard_pull);
+  print("shard push", constants->shard_push);
+  print("second copy", constants->copy_push);
+  print("client pull", constants->client_pull);
+  print("client push", constants->client_push);
+  fmt::print("{:.1f} bytes of each row beside its values; {} cores\n", constants->row_overhead_bytes, constants->cores);
+  return constants->Save(flags.store);
+}
+
 }  // namespace
 }  // namespace marquee
 
@@ -231,11 +251,12 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", flags.rounds, "Rounds of each measurement; the median counts")->capture_default_str();
   app.add_option("--round-seconds", flags.round_seconds, "Length of a round")->capture_default_str();
   app.add_flag("--json", flags.json, "A JSON list");
+  app.add_option("--store", flags.store, "Measure what `scheduler --plan` reckons with, and write it to this file, instead");
   app.add_option("--serve", flags.serve)->group("");
   app.add_option("--serve-number", flags.serve_number)->group("");
   CLI11_PARSE(app, argc, argv);
   if (flags.serve == "shard") return marquee::ServeShard(flags.serve_number);
   if (flags.serve == "bare") return marquee::ServeBare(marquee::SizesOf(flags), flags.serve_number);
-  const absl::Status status = marquee::RunAll(flags);
+  const absl::Status status = flags.store.empty() ? marquee::RunAll(flags) : marquee::Store(flags);
   return status.ok() ? 0 : marquee::Fail("ps_bench", status);
 }

@@ -34,6 +34,8 @@ class Rig {
   // Waits for answers and takes them in. Returns how many operations it finished, and adds their times.
   virtual int Pump() = 0;
 
+  virtual double ServerCpuSeconds() const { return 0; }  // of all servers, since their start
+
   struct Times {  // microseconds from Start to the end
     std::vector<double> pulls;
     std::vector<double> pushes;

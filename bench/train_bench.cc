@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,11 +18,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "bench/step_costs.h"
 #include "bench/train_bench_local.h"
+#include "common/machine_constants.h"
 #include "common/program.h"
 #include "common/trial_config.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/sweep.h"
 #include "worker/compute_device.h"
 
 namespace marquee {
@@ -36,6 +40,9 @@ struct Flags {
   int epochs = 2;
   double local_seconds = 8;
   bool json = false;
+  std::string store;
+  std::string sweep;
+  bool check_plan = false;
 };
 
 struct BenchModel {
@@ -113,17 +120,22 @@ absl::Status RunProgram(const std::string& program, const std::vector<std::strin
 
 void WriteFile(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
 
+// The files of a run, in `folder`.
+void WriteClusterFiles(const BenchModel& model, const Flags& flags, const fs::path& folder) {
+  WriteFile(folder / "cluster.yaml", fmt::format("cluster:\n"
+                                                 "  launcher: local\n"
+                                                 "  servers: {{count: 1, shards: 1}}\n"
+                                                 "  workers: {{count: {}, threads: 1, device: cpu}}\n",
+                                                 flags.cores));
+  WriteFile(folder / "sweep.yaml", fmt::format("models:\n"
+                                               "  bench: {{{}, epochs: {}}}\n"
+                                               "sweep: {{method: grid, models: [bench], workers_per_trial: {}}}\n",
+                                               model.body, flags.epochs, flags.cores));
+}
+
 absl::StatusOr<double> ClusterExamplesPerSecond(const BenchModel& model, const Flags& flags, const fs::path& data) {
   const TemporaryFolder folder;
-  WriteFile(folder.path() / "cluster.yaml", fmt::format("cluster:\n"
-                                                        "  launcher: local\n"
-                                                        "  servers: {{count: 1, shards: 1}}\n"
-                                                        "  workers: {{count: {}, threads: 1, device: cpu}}\n",
-                                                        flags.cores));
-  WriteFile(folder.path() / "sweep.yaml", fmt::format("models:\n"
-                                                      "  bench: {{{}, epochs: {}}}\n"
-                                                      "sweep: {{method: grid, models: [bench], workers_per_trial: {}}}\n",
-                                                      model.body, flags.epochs, flags.cores));
+  WriteClusterFiles(model, flags, folder.path());
   const fs::path out = folder.path() / "out";
   absl::Status run = RunProgram("scheduler",
                                 {"--cluster", (folder.path() / "cluster.yaml").string(), "--sweep",
@@ -174,6 +186,83 @@ void Print(const std::vector<Measurement>& measurements, bool json) {
   }
 }
 
+// Of the sweep's configurations, whose steps `scheduler --plan` then knows.
+absl::Status StoreStepCosts(const Flags& flags, const Dataset& data) {
+  absl::StatusOr<MachineConstants> constants = MachineConstants::Load(flags.store);
+  if (!constants.ok()) return constants.status();
+  const absl::StatusOr<Sweep> sweep = LoadSweep(flags.sweep, "");
+  if (!sweep.ok()) return sweep.status();
+  SetComputeThreads(1);
+  for (const TrialConfig& trial : sweep->trials) {
+    const std::string key = StepKey(trial);
+    if (const auto known = constants->steps.find(key); known != constants->steps.end() && known->second.name != trial.name)
+      continue;
+    const absl::StatusOr<Split> split = MakeSplit(data, trial.split);
+    if (!split.ok()) return split.status();
+    const absl::StatusOr<StepCost> cost = MeasureStepCost(trial, data, *split, flags.local_seconds);
+    if (!cost.ok()) return cost.status();
+    if (!flags.check_plan)
+      fmt::print("{:<40} {:>8.1f} ms a step of {:.0f} examples\n", trial.name, cost->seconds * 1e3, cost->examples);
+    constants->steps[key] = *cost;
+  }
+  return constants->Save(flags.store);
+}
+
+struct PlanCheck {
+  std::string model;
+  double planned = 0, real = 0;  // examples per second
+};
+
+// Runs `scheduler --plan` on the files of a run, then the run.
+absl::StatusOr<PlanCheck> CheckPlan(const BenchModel& model, const Flags& flags, const fs::path& data_file,
+                                    const Dataset& data) {
+  const TemporaryFolder folder;
+  WriteClusterFiles(model, flags, folder.path());
+  Flags store = flags;
+  store.store = (folder.path() / "machine.json").string();
+  store.sweep = (folder.path() / "sweep.yaml").string();
+  std::error_code error;
+  fs::copy_file(flags.store, store.store, error);
+  if (error)
+    return absl::NotFoundError(fmt::format("{}: make it with `ps_bench --store` first: {}", flags.store, error.message()));
+  PlanCheck check{.model = model.name};
+  std::vector<double> planned;
+  std::vector<double> real;
+  for (int repeat = 0; repeat < flags.repeats; ++repeat) {
+    if (absl::Status status = StoreStepCosts(store, data); !status.ok()) return status;
+    const fs::path plan_file = folder.path() / fmt::format("plan{}", repeat);
+    absl::Status status = RunProgram("scheduler",
+                                     {"--plan", "--json", "--cluster", (folder.path() / "cluster.yaml").string(), "--sweep",
+                                      store.sweep, "--constants", store.store},
+                                     plan_file);
+    if (!status.ok()) return status;
+    std::ifstream file(plan_file);
+    const nlohmann::json plan = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+    if (plan.is_discarded()) return absl::InternalError("the scheduler printed no plan");
+    planned.push_back(plan["examples_per_second"].get<double>());
+    const absl::StatusOr<double> measured = ClusterExamplesPerSecond(model, flags, data_file);
+    if (!measured.ok()) return measured.status();
+    real.push_back(*measured);
+  }
+  check.planned = Median(planned);
+  check.real = Median(real);
+  return check;
+}
+
+absl::Status CheckPlans(const Flags& flags, const fs::path& data_file, const Dataset& data) {
+  std::vector<PlanCheck> checks;
+  for (const BenchModel& model : Models()) {
+    const absl::StatusOr<PlanCheck> check = CheckPlan(model, flags, data_file, data);
+    if (!check.ok()) return check.status();
+    checks.push_back(*check);
+  }
+  fmt::print("{:<12}{:>18}{:>18}{:>14}\n", "model", "planned ex/s", "real ex/s", "planned/real");
+  for (const PlanCheck& check : checks) {
+    fmt::print("{:<12}{:>18.0f}{:>18.0f}{:>14.2f}\n", check.model, check.planned, check.real, check.planned / check.real);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunBench(const Flags& flags) {
   const TemporaryFolder folder;
   fs::path data_file = flags.data;
@@ -184,6 +273,8 @@ absl::Status RunBench(const Flags& flags) {
   }
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(data_file.string());
   if (!data.ok()) return data.status();
+  if (flags.check_plan) return CheckPlans(flags, data_file, **data);
+  if (!flags.store.empty()) return StoreStepCosts(flags, **data);
   SetComputeThreads(static_cast<uint32_t>(flags.cores));
   std::vector<Measurement> measurements;
   for (const BenchModel& model : Models()) {
@@ -208,7 +299,17 @@ int main(int argc, char** argv) {
   app.add_option("--epochs", flags.epochs, "Epochs of a run through the cluster")->capture_default_str();
   app.add_option("--local-seconds", flags.local_seconds, "Length of a local run")->capture_default_str();
   app.add_flag("--json", flags.json, "Print a JSON list");
+  app.add_option(
+      "--store", flags.store,
+      "Measure the steps of --sweep's models, and add them to this file, with which `scheduler --plan` reckons, instead");
+  app.add_option("--sweep", flags.sweep, "With --store: the sweep file")->check(CLI::ExistingFile);
+  app.add_flag("--check-plan", flags.check_plan,
+               "Compare what `scheduler --plan` says with real runs, by the costs in --store");
   CLI11_PARSE(app, argc, argv);
+  if (flags.store.empty() ? flags.check_plan : !flags.check_plan && flags.sweep.empty()) {
+    std::fprintf(stderr, "train_bench: --store FILE goes with --sweep FILE or --check-plan\n");
+    return 2;
+  }
   if (const absl::Status status = marquee::RunBench(flags); !status.ok()) return marquee::Fail("train_bench", status);
   return 0;
 }

@@ -56,6 +56,18 @@ void ReadScheduler(ConfigSection section, SchedulerPlace* place) {
   section.Finish();
 }
 
+void ReadStatus(ConfigSection section, const std::string& folder, StatusPlace* place) {
+  ReadHost(section, &place->host);
+  ReadPort(section, "port", &place->port);
+  section.ReadPath("token_file", folder, &place->token_file);
+  if (!IsLoopback(place->host)) {
+    section.Require("token_file", fmt::format("since host '{}' is not loopback, a file with the token that readers of the page "
+                                              "show (`head -c 24 /dev/urandom | base64`), which only its owner may read",
+                                              place->host));
+  }
+  section.Finish();
+}
+
 void ReadServer(ConfigSection& section, ServerPlace* place) { section.Read("shards", &place->shards, 1U, kMaxShards); }
 
 void ReadServerEntry(ConfigSection section, ServerPlace* place) {
@@ -83,7 +95,8 @@ void ReadWorkerEntry(ConfigSection section, WorkerPlace* place) {
   section.Finish();
 }
 
-// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number.
+// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number. They take their
+// metrics ports one after the other from the one given.
 template <typename Place, typename ReadEntry, typename ReadShared>
 void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view prefix, ReadEntry read_entry,
                 ReadShared read_shared, std::vector<Place>* places) {
@@ -99,10 +112,15 @@ void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view p
   section.Read("count", &count, 1U, kMaxMembers);
   Place place;
   read_shared(section, &place);
+  ReadPort(section, "metrics_port", &place.metrics_port);
+  if (place.metrics_port != 0 && place.metrics_port + count - 1 > kMaxPort) {
+    section.Refuse("metrics_port", fmt::format("must leave room for {} processes, one port each, up to {}", count, kMaxPort));
+  }
   section.Finish();
   for (uint32_t i = 0; i < count && cluster.ok(); ++i) {
     place.name = fmt::format("{}{}", prefix, i);
     places->push_back(place);
+    if (place.metrics_port != 0) ++place.metrics_port;
   }
 }
 
@@ -129,6 +147,7 @@ void CheckPorts(ConfigSection& cluster, const ClusterConfig& config) {
   };
   take("scheduler", config.scheduler.host, config.scheduler.port, "scheduler");
   take("scheduler", config.scheduler.host, config.scheduler.metrics_port, "scheduler's metrics");
+  take("status", config.status.host, config.status.port, "status page");
   for (const ServerPlace& server : config.servers) {
     for (uint32_t shard = 0; shard < server.shards && server.port != 0; ++shard) {
       take("servers", server.host, server.port + shard, server.name);
@@ -150,8 +169,82 @@ std::vector<std::string> Hosts(const ClusterConfig& config) {
 void CheckOneHost(ConfigSection& cluster, const ClusterConfig& config) {
   for (const std::string& host : Hosts(config)) {
     if (IsLoopback(host) || host == config.scheduler.host) continue;
-    cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'external'", host));
+    cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'ssh' or 'external'", host));
   }
+}
+
+void CheckSchedulerIsReached(ConfigSection& cluster, const ClusterConfig& config) {
+  if (!IsLoopback(config.scheduler.host)) return;
+  for (const std::string& host : Hosts(config)) {
+    if (IsLoopback(host)) continue;
+    cluster.Fail(
+        fmt::format("scheduler.host is '{}', which processes on host '{}' cannot reach; it must be this machine's address",
+                    config.scheduler.host, host));
+  }
+}
+
+bool IsVariableName(const std::string& name) {
+  const bool characters =
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
+  return characters && !name.empty() && std::isdigit(static_cast<unsigned char>(name.front())) == 0;
+}
+
+void ReadEnvironment(ConfigSection section, std::map<std::string, std::string>* environment) {
+  for (const std::string& name : section.keys()) {
+    section.Read(name, &(*environment)[name]);
+    if (!IsVariableName(name)) section.Refuse(name, "must be named by letters, digits and '_', with no digit in front");
+  }
+  section.Finish();
+}
+
+// ssh knows ~ as the home folder, and so may people; a path in this file is relative to the file.
+void ReadFileOfSsh(ConfigSection& ssh, std::string_view key, const std::string& folder, std::string* path) {
+  std::string text;
+  ssh.Read(key, &text);
+  if (text.rfind('~', 0) == 0) ssh.Refuse(key, "must be a path without '~': an absolute one, or one relative to this file");
+  ssh.ReadPath(key, folder, path);
+}
+
+void CheckNoHosts(ConfigSection& cluster, const ClusterConfig& config) {
+  for (const std::string& host : Hosts(config)) {
+    if (host == SchedulerPlace().host) continue;
+    cluster.Fail(fmt::format("launcher 'slurm' takes hosts from the job's nodes; host '{}' must not stand here", host));
+  }
+}
+
+void ReadSlurm(ConfigSection& cluster, ClusterConfig* config) {
+  if (!cluster.Has("slurm")) return;
+  if (config->launcher != Launcher::kSlurm) cluster.Refuse("slurm", "is for launcher 'slurm' only");
+  ConfigSection section = cluster.Section("slurm");
+  section.ReadList("options", &config->slurm.options);
+  section.ReadList("server_options", &config->slurm.server_options);
+  section.ReadList("worker_options", &config->slurm.worker_options);
+  ReadEnvironment(section.Section("environment"), &config->slurm.environment);
+  section.Finish();
+}
+
+void ReadSsh(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
+  if (!cluster.Has("ssh")) return;
+  if (config->launcher != Launcher::kSsh) cluster.Refuse("ssh", "is for launcher 'ssh' only");
+  ConfigSection section = cluster.Section("ssh");
+  SshConfig& ssh = config->ssh;
+  section.Read("user", &ssh.user);
+  section.Read("port", &ssh.port, uint16_t{1});
+  ReadFileOfSsh(section, "identity_file", folder, &ssh.identity_file);
+  ReadFileOfSsh(section, "config_file", folder, &ssh.config_file);
+  section.ReadList("options", &ssh.options);
+  for (const std::string& option : ssh.options) {
+    if (option.find('=') == std::string::npos) {
+      section.Refuse("options", fmt::format("must be a list of NAME=VALUE as in ssh_config; '{}' is not", option));
+    }
+  }
+  section.Read("programs", &ssh.programs);
+  if (!ssh.programs.empty() && ssh.programs.front() != '/') {
+    section.Refuse("programs", "must be an absolute path, of the folder of `ps` and `worker` on the hosts");
+  }
+  section.ReadList("prefix", &ssh.prefix);
+  ReadEnvironment(section.Section("environment"), &ssh.environment);
+  section.Finish();
 }
 
 void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConfig* config) {
@@ -159,6 +252,10 @@ void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConf
   cluster.ReadPath("keys", folder, &config->keys);
   if (config->curve) cluster.Require("keys", "with security 'curve', the folder that `marquee keygen` wrote");
   if (!config->curve && cluster.Has("keys")) cluster.Refuse("keys", "is for security 'curve' only");
+  config->security_said = cluster.Has("security");
+  if (config->launcher == Launcher::kSlurm) {
+    cluster.Require("security", "'curve' or 'none', with launcher 'slurm': processes listen on their nodes' addresses");
+  }
   const std::vector<std::string> hosts = Hosts(*config);
   const auto remote = std::find_if_not(hosts.begin(), hosts.end(), IsLoopback);
   if (remote != hosts.end()) {
@@ -199,8 +296,8 @@ void ReadCheckpoints(ConfigSection& cluster, const std::string& folder, ClusterC
   section.Read("keep", &checkpoints.keep, 1U, 1000U);
   section.Read("full_every", &checkpoints.full_every, 1U, 1000U);
   section.ReadPath("folder", folder, &checkpoints.folder);
-  if (config->launcher == ClusterConfig::Launcher::kExternal) {
-    section.Require("folder", "with launcher 'external', a folder that all hosts share");
+  if (config->launcher == Launcher::kExternal || config->launcher == Launcher::kSsh) {
+    section.Require("folder", "with launchers 'external' and 'ssh', a folder that all hosts share");
   }
   section.Finish();
 }
@@ -230,8 +327,12 @@ void ReadLimits(ConfigSection& cluster, ClusterConfig* config) {
 void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig* config) {
   cluster.Read("name", &config->name);
   cluster.Read("launcher", &config->launcher,
-               ConfigWords<Launcher>{{"local", Launcher::kLocal}, {"external", Launcher::kExternal}});
+               ConfigWords<Launcher>{{"local", Launcher::kLocal},
+                                     {"external", Launcher::kExternal},
+                                     {"ssh", Launcher::kSsh},
+                                     {"slurm", Launcher::kSlurm}});
   ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
+  ReadStatus(cluster.Section("status"), folder, &config->status);
   ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
   ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
   CheckNames(cluster, *config);
@@ -246,6 +347,10 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
     cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");
   }
   if (config->launcher == Launcher::kLocal) CheckOneHost(cluster, *config);
+  if (config->launcher == Launcher::kSsh) CheckSchedulerIsReached(cluster, *config);
+  if (config->launcher == Launcher::kSlurm) CheckNoHosts(cluster, *config);
+  ReadSsh(cluster, folder, config);
+  ReadSlurm(cluster, config);
   cluster.Finish();
 }
 
@@ -261,6 +366,20 @@ const WorkerPlace* ClusterConfig::worker(const std::string& worker_name) const {
   const auto found =
       std::find_if(workers.begin(), workers.end(), [&](const WorkerPlace& place) { return place.name == worker_name; });
   return found == workers.end() ? nullptr : &*found;
+}
+
+absl::Status ReplaceHost(const ClusterConfig& config, const std::string& replacement, std::string* host) {
+  if (replacement.empty()) return absl::OkStatus();
+  if (!std::all_of(replacement.begin(), replacement.end(), IsHostCharacter)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--host: value '{}': must be a host name or an IP address, without a port", replacement));
+  }
+  if (!IsLoopback(replacement) && !config.security_said) {
+    return absl::InvalidArgumentError(fmt::format(
+        "--host: '{}' is not loopback, so the cluster file must say cluster.security: 'curve' or 'none'", replacement));
+  }
+  *host = replacement;
+  return absl::OkStatus();
 }
 
 void ReadData(ConfigSection& root, const std::string& folder, std::string* file) {
@@ -283,6 +402,7 @@ absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
   ReadData(root, folder, &config.data_file);
   root.Has("models");  // known; the scheduler reads them
   root.Has("sweep");
+  root.Has("plan");
   root.Finish();
   if (!document->status().ok()) return document->status();
   return config;

@@ -5,11 +5,14 @@
 //
 //     cluster:
 //       name: local
-//       launcher: local                     # local: the scheduler starts all processes; external: it waits for them
+//       launcher: local                     # local, ssh, slurm: the scheduler starts all; external: it waits for them
+//       ssh: {user: marquee, programs: /opt/marquee/libexec/marquee}    # launcher: ssh only; see SshConfig
+//       slurm: {worker_options: [--gpus=1]}   # launcher: slurm only; see SlurmConfig
 //       security: none                      # none | curve; must be said when a host is not loopback
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
 //       scheduler: {host: 127.0.0.1, port: 0, metrics_port: 0}     # port 0: a free one (launcher: local only)
+//       status: {host: 127.0.0.1, port: 0}  # the scheduler's page; elsewhere than on loopback with a token_file
 //       servers: {count: 2, shards: 1}      # or a list: [{name: s0, host: 10.0.0.1, port: 7710, shards: 2}]
 //       workers: {count: 2, threads: 1, device: auto}              # or a list: [{name: w0, host: 10.0.0.2}]
 //       heartbeat_seconds: 1
@@ -23,8 +26,10 @@
 //     data: {file: ml-1m.mq}                # relative to the cluster file
 //     models: {...}                         # or the name of a file that has the section; see common/trial_config.h
 //     sweep: {...}                          # likewise; scheduler/sweep.h
+//     plan: {...}                           # scheduler/planner.h
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,6 +45,13 @@ struct SchedulerPlace {
   std::string host = "127.0.0.1";
   uint16_t port = 0;
   uint16_t metrics_port = 0;  // 0: a free one
+};
+
+// Where the scheduler serves its page.
+struct StatusPlace {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;       // 0: a free one
+  std::string token_file;  // absolute; empty: the page is on loopback, and for everybody there
 };
 
 struct ServerPlace {
@@ -65,14 +77,38 @@ struct CheckpointConfig {
   std::string folder;        // absolute; empty: `checkpoints` in the sweep's own. All servers must reach it under this name
 };
 
+// How processes are started with launcher: ssh. What is not said is as ssh's own configuration has it.
+struct SshConfig {
+  std::string user;
+  uint16_t port = 0;                               // 0: ssh's own
+  std::string identity_file;                       // absolute
+  std::string config_file;                         // absolute; in the place of ssh's own files
+  std::vector<std::string> options;                // NAME=VALUE, for ssh -o
+  std::string programs;                            // folder of `ps` and `worker` on the hosts; empty: the one of this machine
+  std::vector<std::string> prefix;                 // words of a command that runs the program: [nice, -n, "5"]
+  std::map<std::string, std::string> environment;  // of the processes
+};
+
+// What srun is given besides what we must say, with launcher: slurm.
+struct SlurmConfig {
+  std::vector<std::string> options;                // of all steps
+  std::vector<std::string> server_options;         // behind these
+  std::vector<std::string> worker_options;         // likewise: [--gpus=1]
+  std::map<std::string, std::string> environment;  // of the processes
+};
+
 struct ClusterConfig {
-  enum class Launcher { kLocal, kExternal };
+  enum class Launcher { kLocal, kExternal, kSsh, kSlurm };
   std::string name = "local";
   Launcher launcher = Launcher::kLocal;
+  SshConfig ssh;
+  SlurmConfig slurm;
+  bool security_said = false;  // must be, to listen off loopback
   bool curve = false;
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;
   SchedulerPlace scheduler;
+  StatusPlace status;
   std::vector<ServerPlace> servers;
   std::vector<WorkerPlace> workers;
   absl::Duration heartbeat = absl::Seconds(1);
@@ -92,6 +128,10 @@ struct ClusterConfig {
 // Reads the `cluster` and `data` sections (the scheduler reads the others). Errors name file, line, key, value and what is
 // allowed; unknown keys are refused with the nearest known one; hosts off loopback need `security`.
 absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path);
+
+// Replaces the host that a process listens on by what it was told with --host; an empty one changes nothing. An error names
+// what is wrong with it.
+absl::Status ReplaceHost(const ClusterConfig& config, const std::string& replacement, std::string* host);
 
 // Reads a `data` section, which a sweep file may have as well. Paths are relative to `folder`. `file` is left alone where there
 // is none.

@@ -65,6 +65,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kRejected,
                                                                      &kRequests,
                                                                      &kRequestDuration,
+                                                                     &kMemoryLimit,
                                                                      &kView,
                                                                      &kSchedulerSilence,
                                                                      &kRows,
@@ -72,6 +73,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kDuplicates,
                                                                      &kTableRows,
                                                                      &kTableBytes,
+                                                                     &kTableBudget,
                                                                      &kOpenSessions,
                                                                      &kForwardsTaken,
                                                                      &kForwardBytes,
@@ -88,6 +90,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kEvaluatedExamples,
                                                                      &kLoss,
                                                                      &kStepSeconds,
+                                                                     &kNotFinite,
                                                                      &kWorkerClock,
                                                                      &kSlowestClock,
                                                                      &kStaleness,
@@ -101,6 +104,9 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kCheckpointPause,
                                                                      &kCheckpointBytes,
                                                                      &kCheckpointNumber,
+                                                                     &kCheckpointAge,
+                                                                     &kCheckpointInterval,
+                                                                     &kTrialsRestored,
                                                                      &kHeartbeats,
                                                                      &kTrials,
                                                                      &kSessionsOpened,
@@ -112,6 +118,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kRepeatedExamples,
                                                                      &kFastestClock,
                                                                      &kTrialLoss,
+                                                                     &kTrialValidation,
                                                                      &kTrialEpoch,
                                                                      &kTrialRate,
                                                                      &kProcessCpu,
@@ -127,7 +134,8 @@ std::string MetricsPage() {
       "# Metrics\n"
       "\n"
       "Every process serves its metrics for Prometheus at `http://HOST:PORT/metrics`; the ports are in the cluster file\n"
-      "(`metrics_port`), and free ones are logged at start. This page is made by `marquee metrics > docs/metrics.md`.\n"
+      "(`metrics_port`), and `marquee targets` finds free ones (docs/monitoring.md). This page is made by `marquee metrics > "
+      "docs/metrics.md`.\n"
       "\n"
       "| name | type | unit | served by | labels | meaning |\n"
       "|---|---|---|---|---|---|\n";

@@ -64,8 +64,14 @@ namespace metric {
 inline constexpr MetricLabel kOperation = {"operation", "", "the request's name on the wire: pull, push, heartbeat, ..."};
 inline constexpr MetricLabel kPullOrPush = {"operation", "pull|push", ""};
 inline constexpr MetricLabel kDirection = {"direction", "in|out", ""};
-inline constexpr MetricLabel kReason = {"reason", "",
-                                        "the error's name on the wire (malformed, notFinite, ...) or unauthorized"};
+inline constexpr MetricLabel kReason = {
+    "reason",
+    "internal|malformed|wrongVersion|tooLarge|wrongType|unknownTable|wrongDimension|notFinite|staleView|viewAhead|"
+    "unknownSession|"
+    "outsideWindow|memoryFull|conflict|notYet|dataMismatch|unknownIncarnation|cancelled|forbidden|storage|damaged|"  // the
+                                                                                                                     // wire's
+    "unauthorized|plaintext|handshake",
+    ""};
 inline constexpr MetricLabel kShard = {"shard", "", "index of the shard in its server, from 0"};
 inline constexpr MetricLabel kTable = {"table", "", "the table's name, for example t7/users"};
 inline constexpr MetricLabel kTrial = {"trial", "", "the trial's name"};
@@ -95,6 +101,9 @@ inline constexpr HistogramInfo kRequestDuration{"marquee_request_duration_second
                                                 "Time from taking a request to having handed over its answer.",
                                                 Buckets::kMessageSeconds,
                                                 kOperation};
+inline constexpr GaugeInfo kMemoryLimit{
+    "marquee_memory_limit_bytes", "bytes", kEveryProgram,
+    "Memory that the process may use: the machine's, or its control group's if that is less."};
 inline constexpr GaugeInfo kView{"marquee_view_number", "", kEveryProgram, "Number of the newest view known; 0: none yet."};
 
 // Server.
@@ -107,6 +116,12 @@ inline constexpr CounterInfo kDuplicates{"marquee_duplicates_dropped_total", "pu
 inline constexpr GaugeInfo kTableRows{"marquee_table_rows", "rows", kServer, "Rows of a table in a shard.", kShard, kTable};
 inline constexpr GaugeInfo kTableBytes{
     "marquee_table_bytes", "bytes", kServer, "Memory of a table in a shard: rows, optimizer state and index.", kShard, kTable};
+inline constexpr GaugeInfo kTableBudget{"marquee_table_budget_bytes",
+                                        "bytes",
+                                        kServer,
+                                        "Memory that a table may have in a shard; only of tables with `table_memory_mib`.",
+                                        kShard,
+                                        kTable};
 inline constexpr GaugeInfo kOpenSessions{"marquee_open_sessions", "sessions", kServer,
                                          "Sessions from which a shard takes pushes.", kShard};
 inline constexpr CounterInfo kForwardsTaken{"marquee_forwards_taken_total", "messages", kServer,
@@ -145,6 +160,9 @@ inline constexpr HistogramInfo kStepSeconds{
     "Time of a training step by phase: waiting for rows, for other workers, computing, waiting for room to push.",
     Buckets::kStepSeconds,
     {"phase", "pull|wait|compute|push", ""}};
+inline constexpr CounterInfo kNotFinite{
+    "marquee_not_finite_total", "steps", kWorker,
+    "Steps and evaluations given up for a NaN or an infinity in loss, gradients or scores. Each fails its trial."};
 inline constexpr GaugeInfo kWorkerClock{"marquee_worker_clock", "steps", kWorker,
                                         "Steps of the session that are finished and acknowledged.", kTrial};
 inline constexpr HistogramInfo kStaleness{"marquee_staleness_steps", "steps", kWorker,
@@ -173,6 +191,13 @@ inline constexpr GaugeInfo kCheckpointPause{"marquee_checkpoint_pause_seconds", 
 inline constexpr GaugeInfo kCheckpointBytes{"marquee_checkpoint_bytes", "bytes", kScheduler, "Size of the last checkpoint."};
 inline constexpr GaugeInfo kCheckpointNumber{"marquee_checkpoint_number", "", kScheduler,
                                              "Number of the last checkpoint; 0: none yet."};
+inline constexpr GaugeInfo kCheckpointAge{
+    "marquee_checkpoint_age_seconds", "seconds", kScheduler,
+    "How much training a checkpoint does not hold: time since the last one, or since training began; 0: nothing to hold."};
+inline constexpr GaugeInfo kCheckpointInterval{"marquee_checkpoint_interval_seconds", "seconds", kScheduler,
+                                               "Time between checkpoints, as configured; 0: on request only, or none."};
+inline constexpr CounterInfo kTrialsRestored{"marquee_trials_restored_total", "trials", kScheduler,
+                                             "Trials that went on from a checkpoint."};
 inline constexpr CounterInfo kHeartbeats{"marquee_heartbeats_total", "messages", kScheduler, "Heartbeats answered."};
 inline constexpr GaugeInfo kTrials{"marquee_trials",
                                    "trials",
@@ -198,6 +223,12 @@ inline constexpr GaugeInfo kFastestClock{"marquee_fastest_clock", "steps", kSche
                                          "Clock of the fastest worker of a running trial.", kTrial};
 inline constexpr GaugeInfo kTrialLoss{"marquee_trial_loss", "", kScheduler,
                                       "Mean loss per example of a running trial's epoch so far.", kTrial};
+inline constexpr GaugeInfo kTrialValidation{"marquee_trial_validation",
+                                            "",
+                                            kScheduler,
+                                            "A running trial's newest validation, by the metric by which trials are compared.",
+                                            kTrial,
+                                            {"metric", "", "its name in a result, for example rmse"}};
 inline constexpr GaugeInfo kTrialEpoch{"marquee_trial_epoch", "epochs", kScheduler,
                                        "Epochs of a running trial that are trained, with the part of the present one.", kTrial};
 inline constexpr GaugeInfo kTrialRate{"marquee_trial_examples_per_second", "examples per second", kScheduler,

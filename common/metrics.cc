@@ -1,20 +1,20 @@
 #include "common/metrics.h"
 
 #include <fmt/format.h>
-#include <httplib.h>
 #include <prometheus/family.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
-#include <sys/socket.h>
 
 #include <cstdlib>
 #include <map>
-#include <thread>
+#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "common/memory_limit.h"
 #include "common/process_metrics.h"
 #include "common/version.h"
+#include "common/web_server.h"
 
 namespace marquee {
 namespace {
@@ -113,29 +113,21 @@ class Families {
 // How many pages may be asked for at once. The server's threads have the system's usual stacks: those of prometheus-cpp's own
 // server are too small for a process with LibTorch's thread-local data, and cannot be started there.
 constexpr size_t kServingThreads = 2;
-constexpr time_t kIdleSeconds = 2;  // of a connection, before it is closed
 
 }  // namespace
 
 struct Metrics::State {
-  ~State() { StopServing(); }
   void Add(const MetricInfo& info);
-  void StopServing();
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<ProcessMetrics> process = std::make_shared<ProcessMetrics>();
   Families<prometheus::Counter> counters;
   Families<prometheus::Gauge> gauges;
   Families<prometheus::Histogram> histograms;
-  std::unique_ptr<httplib::Server> server;
-  std::thread serving;
+  std::mutex mutex;
+  std::string missing = "starts";     // under mutex
+  std::unique_ptr<WebServer> server;  // the last member: its threads use the others
 };
-
-void Metrics::State::StopServing() {
-  if (!serving.joinable()) return;
-  server->stop();
-  serving.join();
-}
 
 void Metrics::State::Add(const MetricInfo& info) {
   const auto add = [&](auto& families) {
@@ -157,6 +149,7 @@ Metrics::Metrics(Program program) : state_(std::make_unique<State>()) {
     if ((info->programs & program) != 0 && !ProcessMetrics::Has(*info)) state_->Add(*info);
   }
   Get(metric::kBuildInfo, {std::string(ProgramName(program)), std::string(Version())}).Set(1);
+  Get(metric::kMemoryLimit).Set(static_cast<double>(MemoryLimitBytes()));
 }
 
 Metrics::~Metrics() = default;
@@ -173,28 +166,26 @@ void Metrics::Remove(const HistogramInfo& info, const Labels& labels) { state_->
 
 absl::StatusOr<std::string> Metrics::Serve(const std::string& host, uint16_t port) {
   if (state_->server != nullptr) return absl::FailedPreconditionError("metrics are served already");
-  auto server = std::make_unique<httplib::Server>();
-  server->new_task_queue = [] { return new httplib::ThreadPool(kServingThreads); };
-  server->set_read_timeout(kIdleSeconds);
-  server->set_keep_alive_timeout(kIdleSeconds);
-  // Not shared with another process: a port that is taken must be an error.
-  server->set_socket_options([](int socket) {
-    const int yes = 1;
-    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  auto server = std::make_unique<WebServer>(kServingThreads);
+  server->Get("/metrics", [this](const WebRequest&) {
+    return WebResponse{.body = Text(), .type = "text/plain; version=0.0.4; charset=utf-8"};
   });
-  server->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
-    response.set_content(Text(), "text/plain; version=0.0.4; charset=utf-8");
+  server->Get("/healthz", [](const WebRequest&) { return HealthResponse(); });
+  server->Get("/readyz", [state = state_.get()](const WebRequest&) {
+    const std::lock_guard<std::mutex> lock(state->mutex);
+    return ReadinessResponse(state->missing);
   });
-  const int bound = port == 0 ? server->bind_to_any_port(host) : server->bind_to_port(host, port) ? port : -1;
-  if (bound <= 0) {
-    return absl::UnavailableError(
-        fmt::format("cannot serve metrics on {}:{}: is the port taken, the host this one?", host, port));
+  absl::StatusOr<std::string> endpoint = server->Start(host, port);
+  if (!endpoint.ok()) {
+    return absl::Status(endpoint.status().code(), fmt::format("metrics: {}", std::string(endpoint.status().message())));
   }
   state_->server = std::move(server);
-  state_->serving = std::thread([serving = state_->server.get()] { serving->listen_after_bind(); });
-  // A server that is not yet running cannot be stopped.
-  while (!state_->server->is_running()) std::this_thread::yield();
-  return fmt::format("{}:{}", host, bound);
+  return endpoint;
+}
+
+void Metrics::SetMissing(std::string_view missing) {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->missing = missing;
 }
 
 std::string Metrics::Text() const {

@@ -1,7 +1,8 @@
 #ifndef MARQUEE_COMMON_METRICS_H_
 #define MARQUEE_COMMON_METRICS_H_
 
-// The metrics of one process and the HTTP page that Prometheus reads them from.
+// The metrics of one process and the HTTP page that Prometheus reads them from. Beside it the process says how it is:
+// /healthz answers 200 while the process lives, /readyz 200 once it can do its work, and until then 503 with what is missing.
 //
 //     Metrics metrics(kWorker);
 //     absl::StatusOr<std::string> endpoint = metrics.Serve("127.0.0.1", 0);
@@ -47,9 +48,12 @@ class Metrics {
   void Remove(const GaugeInfo& info, const Labels& labels);
   void Remove(const HistogramInfo& info, const Labels& labels);
 
-  // Serves http://host:port/metrics from a thread of its own; once. Port 0 takes a free one. Returns "host:port" with the port
-  // in use.
+  // Serves http://host:port/metrics, /healthz and /readyz from threads of its own; once. Port 0 takes a free one. Returns
+  // "host:port" with the port in use.
   absl::StatusOr<std::string> Serve(const std::string& host, uint16_t port);
+
+  // What the process still waits for before it can do its work, for /readyz; empty: nothing. It is "starts" at first.
+  void SetMissing(std::string_view missing);
 
   // What is served, in Prometheus' text format.
   std::string Text() const;

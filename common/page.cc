@@ -146,6 +146,8 @@ Json Cartesian(const std::vector<ChartSeries>& series, std::string_view type) {
 
 }  // namespace
 
+std::string_view PageStyle() { return kStyle; }
+
 std::string EscapedHtml(std::string_view text) {
   std::string escaped;
   escaped.reserve(text.size());

@@ -73,6 +73,9 @@ nlohmann::ordered_json BarChart(const std::vector<std::string>& categories, cons
 nlohmann::ordered_json LyingBarChart(const std::vector<std::string>& categories, const std::vector<ChartSeries>& series);
 nlohmann::ordered_json LineChart(const std::vector<std::string>& categories, const std::vector<ChartSeries>& series);
 
+// The style sheet of every page, for pages that are made elsewhere.
+std::string_view PageStyle();
+
 // "&lt;b&gt;" of "<b>"
 std::string EscapedHtml(std::string_view text);
 

@@ -2,10 +2,16 @@
 
 #include <fmt/format.h>
 #include <malloc.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <random>
+#include <thread>
+
+#include "absl/time/clock.h"
 
 namespace marquee {
 namespace {
@@ -47,6 +53,20 @@ bool CheckpointRequested() {
 }
 
 int StopSignal() { return stop_signal; }
+
+void StopWhenInputEnds(absl::Duration grace) {
+  StopRequested();
+  std::thread([grace] {
+    std::array<char, 256> ignored{};
+    ssize_t count = 0;
+    do {
+      count = read(STDIN_FILENO, ignored.data(), ignored.size());
+    } while (count > 0 || (count < 0 && errno == EINTR));
+    kill(getpid(), SIGTERM);
+    absl::SleepFor(grace);
+    kill(getpid(), SIGKILL);
+  }).detach();
+}
 
 uint64_t NewIncarnation() {
   std::random_device device;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/cluster_config.h"
 #include "common/security.h"
 #include "common/transport.h"
@@ -23,6 +24,10 @@ int StopSignal();
 
 // True once for each SIGUSR1 that has come since the last call, or for several at once. Likewise.
 bool CheckpointRequested();
+
+// From now on the process is asked to stop, as by SIGTERM, when its standard input ends: whoever started it from far away holds
+// the other end, and has gone or wants no more of it. One that has not stopped within `grace` is ended. Call at most once.
+void StopWhenInputEnds(absl::Duration grace = absl::Seconds(4));
 
 // A new number for each start of a process; never 0.
 uint64_t NewIncarnation();

@@ -118,4 +118,21 @@ void TableDefinition::ToWire(wire::TableDefinition::Builder builder) const {
   to.setMaxNorm(optimizer.max_norm);
 }
 
+uint32_t StateWidth(Optimizer::Kind kind, uint32_t dim) {
+  switch (kind) {
+    case Optimizer::Kind::kSgd:
+      return 0;
+    case Optimizer::Kind::kMomentum:
+    case Optimizer::Kind::kAdagrad:
+      return dim;
+    case Optimizer::Kind::kRowwiseAdagrad:
+      return 1;
+    case Optimizer::Kind::kAdam:
+      return 2 * dim + 1;
+    case Optimizer::Kind::kFtrl:
+      return 2 * dim;
+  }
+  return 0;
+}
+
 }  // namespace marquee

@@ -45,6 +45,9 @@ struct Optimizer {
   bool operator==(const Optimizer&) const = default;
 };
 
+// Floats of optimizer state in each row of so many weights.
+uint32_t StateWidth(Optimizer::Kind kind, uint32_t dim);
+
 struct TableDefinition {
   TableNumber number = 0;  // 0: a proposal that has none yet
   std::string name;        // "t7/users"

@@ -18,6 +18,7 @@ namespace {
 constexpr int kMaxWidth = static_cast<int>(kMaxDim);
 constexpr size_t kMaxLayers = 32;
 constexpr int kMaxEpochs = 100000;
+constexpr double kMaxTableMib = 1 << 30;
 constexpr int kMaxBatch = 1 << 20;
 constexpr int kMaxEnsemble = 64;
 constexpr int kMaxStaleness = 1 << 20;
@@ -25,14 +26,6 @@ constexpr double kMaxNumber = 1e9;  // of hyper-parameters without a bound of th
 constexpr size_t kMaxNameLength = 200;
 
 using Ends = ConfigSection::Ends;
-
-const ConfigWords<OptimizerConfig::Kind>& OptimizerKinds() {
-  using Kind = OptimizerConfig::Kind;
-  static const ConfigWords<Kind> words = {{"sgd", Kind::kSgd},         {"momentum", Kind::kMomentum},
-                                          {"adagrad", Kind::kAdagrad}, {"rowwise_adagrad", Kind::kRowwiseAdagrad},
-                                          {"adam", Kind::kAdam},       {"ftrl", Kind::kFtrl}};
-  return words;
-}
 
 const ConfigWords<OptimizerConfig::Schedule>& Schedules() {
   using Schedule = OptimizerConfig::Schedule;
@@ -516,9 +509,10 @@ std::string KindYaml(const ModelConfig& model) {
 
 std::string ToYaml(const ModelConfig& model) {
   return fmt::format(
-      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n{}",
+      "model:\n  kind: {}\n  dim: {}\n{}  optimizer: {}\n  dense_optimizer: {}\n  epochs: {}\n  batch_size: {}\n{}{}",
       WordOf(ModelKinds(), model.kind), model.dim, KindYaml(model), ToYaml(model.optimizer), ToYaml(model.dense_optimizer),
       model.epochs, model.batch_size,
+      model.table_memory_mib == 0 ? "" : fmt::format("  table_memory_mib: {}\n", model.table_memory_mib),
       model.start_from.empty() ? "" : fmt::format("  start_from: {}\n", QuotedYaml(model.start_from)));
 }
 
@@ -530,6 +524,14 @@ std::string ToYaml(const ValidationConfig& validation) {
 }
 
 }  // namespace
+
+const std::vector<std::pair<std::string_view, OptimizerConfig::Kind>>& OptimizerKinds() {
+  using Kind = OptimizerConfig::Kind;
+  static const ConfigWords<Kind> words = {{"sgd", Kind::kSgd},         {"momentum", Kind::kMomentum},
+                                          {"adagrad", Kind::kAdagrad}, {"rowwise_adagrad", Kind::kRowwiseAdagrad},
+                                          {"adam", Kind::kAdam},       {"ftrl", Kind::kFtrl}};
+  return words;
+}
 
 std::string FeatureConfig::table_name() const {
   switch (kind) {
@@ -604,6 +606,7 @@ void ReadModel(ConfigSection section, ModelConfig* model) {
   ReadKind(section, model);
   section.Read("epochs", &model->epochs, 1, kMaxEpochs);
   section.Read("batch_size", &model->batch_size, 1, kMaxBatch);
+  section.Read("table_memory_mib", &model->table_memory_mib, 0.0, kMaxTableMib);
   section.Read("start_from", &model->start_from);
   section.Finish();
 }

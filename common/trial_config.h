@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -50,6 +51,9 @@ struct OptimizerConfig {
   double clip_norm = 0.0;  // 0 = off
   double max_norm = 0.0;   // 0 = off
 };
+
+// The words of configuration files for it.
+const std::vector<std::pair<std::string_view, OptimizerConfig::Kind>>& OptimizerKinds();
 
 struct FeatureConfig {
   // kAuto: from the type of the data column. kWords: the words of a text. kHistory: the column's values over the movies that
@@ -165,7 +169,8 @@ struct ModelConfig {
   OptimizerConfig dense_optimizer;  // of dense layers; the default is `optimizer`
   int epochs = 3;
   int batch_size = 8192;
-  std::string start_from;  // folder of a kept model whose rows tables of the same name begin with; empty: none
+  double table_memory_mib = 0;  // that each table may have in a shard; 0 = no bound
+  std::string start_from;       // folder of a kept model whose rows tables of the same name begin with; empty: none
 };
 
 struct ConsistencyConfig {

@@ -94,23 +94,6 @@ void Ftrl(float* __restrict weights, float* __restrict state, const float* __res
 RowUpdater::RowUpdater(const Optimizer& optimizer, uint32_t dim)
     : optimizer_(optimizer), dim_(dim), state_width_(StateWidth(optimizer.kind, dim)), scratch_(dim) {}
 
-uint32_t RowUpdater::StateWidth(Optimizer::Kind kind, uint32_t dim) {
-  switch (kind) {
-    case Optimizer::Kind::kSgd:
-      return 0;
-    case Optimizer::Kind::kMomentum:
-    case Optimizer::Kind::kAdagrad:
-      return dim;
-    case Optimizer::Kind::kRowwiseAdagrad:
-      return 1;
-    case Optimizer::Kind::kAdam:
-      return 2 * dim + 1;
-    case Optimizer::Kind::kFtrl:
-      return 2 * dim;
-  }
-  return 0;
-}
-
 void RowUpdater::InitializeState(float* state) const {
   std::fill(state, state + state_width_, 0.0F);
   switch (optimizer_.kind) {

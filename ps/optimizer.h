@@ -21,9 +21,6 @@ class RowUpdater {
  public:
   RowUpdater(const Optimizer& optimizer, uint32_t dim);
 
-  // Floats of state in each row.
-  static uint32_t StateWidth(Optimizer::Kind kind, uint32_t dim);
-
   // The state of a row that was never pushed.
   void InitializeState(float* state) const;
 

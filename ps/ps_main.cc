@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "common/transport_metrics.h"
 #include "common/version.h"
@@ -29,7 +30,10 @@ struct Flags {
   std::string cluster;
   std::string name;
   std::string scheduler;
+  std::string host;
   double orphan_seconds = 60;
+  bool until_input_ends = false;
+  std::string trace_folder;
 };
 
 absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
@@ -37,11 +41,12 @@ absl::Time SteadyNow() { return absl::UnixEpoch() + absl::FromChrono(std::chrono
 // The shards of one incarnation of this server, and its talk with the scheduler.
 class Server {
  public:
-  Server(const ServerPlace& place, TransportOptions options, absl::Duration primary_lease, Metrics& metrics)
+  Server(const ServerPlace& place, TransportOptions options, absl::Duration primary_lease, Metrics& metrics, TraceFile* trace)
       : place_(place),
         options_(std::move(options)),
         primary_lease_(primary_lease),
         metrics_(metrics),
+        trace_(trace),
         transport_metrics_(metrics) {}
 
   absl::Status Start(const std::string& metrics_endpoint, const std::string& scheduler);
@@ -53,12 +58,14 @@ class Server {
  private:
   absl::Status StartShards(const Identity& self);
   ServerStatistics Statistics() const;
+  std::string Missing() const;
   void UpdateMetrics(absl::Time now, absl::Time last_heard);
 
   const ServerPlace& place_;
   const TransportOptions options_;
   const absl::Duration primary_lease_;
   Metrics& metrics_;
+  TraceFile* const trace_;  // null: nothing is traced
   TransportContext context_;
   std::vector<std::unique_ptr<ShardThread>> shards_;
   std::unique_ptr<Transport> transport_;  // to the scheduler
@@ -74,7 +81,7 @@ absl::Status Server::StartShards(const Identity& self) {
   for (uint32_t i = 0; i < place_.shards; ++i) {
     const uint32_t port = place_.port == 0 ? 0 : place_.port + i;
     absl::StatusOr<std::unique_ptr<ShardThread>> shard = ShardThread::Start(
-        context_, self, options_, shard_options, TcpEndpoint(place_.host, static_cast<uint16_t>(port)), i, metrics_);
+        context_, self, options_, shard_options, TcpEndpoint(place_.host, static_cast<uint16_t>(port)), i, metrics_, trace_);
     if (!shard.ok()) return shard.status();
     shards_.push_back(*std::move(shard));
     LogInfo("shard listens", {{"shard", i}, {"endpoint", shards_.back()->endpoint()}});
@@ -111,6 +118,7 @@ absl::Status Server::Run(absl::Duration orphan_after) {
     }
     const absl::Time last_heard = std::max(started, link_->last_heard());
     UpdateMetrics(SteadyNow(), last_heard);
+    metrics_.SetMissing(Missing());
     if (SteadyNow() - last_heard > orphan_after) {
       return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
     }
@@ -125,6 +133,13 @@ ServerStatistics Server::Statistics() const {
   return sum;
 }
 
+// What this server waits for before it serves rows; empty: nothing.
+std::string Server::Missing() const {
+  if (!link_->registered()) return "not registered with the scheduler";
+  const bool views = std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->view() != 0; });
+  return views ? "" : "has no view yet: the scheduler makes it when all servers are there";
+}
+
 void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
   if (now < next_update_) return;
   next_update_ = now + kMetricsInterval;
@@ -132,14 +147,22 @@ void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
   metrics_.Get(metric::kSchedulerSilence).Set(absl::ToDoubleSeconds(now - last_heard));
 }
 
-absl::Status RunProgram(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
-  if (!config.ok()) return config.status();
-  const ServerPlace* const place = config->server(flags.name);
-  if (place == nullptr) {
+absl::StatusOr<ServerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
+  const ServerPlace* const named = config.server(flags.name);
+  if (named == nullptr) {
     return absl::InvalidArgumentError(
         fmt::format("{}: no server of the name '{}' under cluster.servers", flags.cluster, flags.name));
   }
+  ServerPlace place = *named;
+  if (absl::Status status = ReplaceHost(config, flags.host, &place.host); !status.ok()) return status;
+  return place;
+}
+
+absl::Status RunProgram(const Flags& flags) {
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<ServerPlace> place = FindPlace(*config, flags);
+  if (!place.ok()) return place.status();
   const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, PeerRole::kServer);
   if (!options.ok()) return options.status();
   LogInfo("starts", {{"version", Version()}, {"shards", place->shards}});
@@ -150,8 +173,10 @@ absl::Status RunProgram(const Flags& flags) {
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
 
+  const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
+  if (!trace.ok()) return trace.status();
   while (!StopRequested()) {
-    Server server(*place, *options, config->primary_lease, metrics);
+    Server server(*place, *options, config->primary_lease, metrics, trace->get());
     if (absl::Status status = server.Start(*metrics_endpoint, scheduler); !status.ok()) return status;
     const absl::Status status = server.Run(absl::Seconds(flags.orphan_seconds));
     if (!status.ok() || !server.cluster_changed()) return status;
@@ -172,10 +197,16 @@ int main(int argc, char** argv) {
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
+  app.add_option("--host", flags.host, "The address to listen on and to be known by, if not the cluster file's");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--until-input-ends", flags.until_input_ends,
+               "Ends when its standard input does: for whoever starts it from another machine");
+  app.add_option("--trace-folder", flags.trace_folder,
+                 "Write where this server's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
+  if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("server/" + flags.name);
   if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);
   return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();

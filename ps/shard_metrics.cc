@@ -59,12 +59,14 @@ void ShardMetrics::UpdateTables(const Shard& shard) {
   struct Size {
     uint64_t rows = 0;
     uint64_t bytes = 0;
+    uint64_t budget = 0;
   };
   std::map<std::string, Size> sizes;  // a trial that starts anew has tables of the old names for a while
   for (const Shard::TableStatistics& table : shard.Tables()) {
     Size& size = sizes[table.definition.name];
     size.rows += table.rows;
     size.bytes += table.bytes;
+    size.budget += table.definition.memory_budget_bytes;
   }
   for (const std::string& name : tables_) {
     if (!sizes.contains(name)) RemoveTable(name);
@@ -74,12 +76,14 @@ void ShardMetrics::UpdateTables(const Shard& shard) {
     tables_.insert(name);
     metrics_.Get(metric::kTableRows, {index_, name}).Set(static_cast<double>(size.rows));
     metrics_.Get(metric::kTableBytes, {index_, name}).Set(static_cast<double>(size.bytes));
+    if (size.budget != 0) metrics_.Get(metric::kTableBudget, {index_, name}).Set(static_cast<double>(size.budget));
   }
 }
 
 void ShardMetrics::RemoveTable(const std::string& name) {
   metrics_.Remove(metric::kTableRows, {index_, name});
   metrics_.Remove(metric::kTableBytes, {index_, name});
+  metrics_.Remove(metric::kTableBudget, {index_, name});
 }
 
 }  // namespace marquee

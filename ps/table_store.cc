@@ -28,7 +28,7 @@ TableStore::TableStore(TableDefinition definition, uint32_t partition_bits)
       partition_bits_(partition_bits),
       initial_values_(definition_),
       updater_(definition_.optimizer, definition_.dim),
-      layout_(definition_.dim, RowUpdater::StateWidth(definition_.optimizer.kind, definition_.dim)) {
+      layout_(definition_.dim, StateWidth(definition_.optimizer.kind, definition_.dim)) {
   const size_t partitions = size_t{1} << partition_bits;
   partitions_.reserve(partitions);
   for (size_t i = 0; i < partitions; ++i) partitions_.emplace_back(layout_, arena_);

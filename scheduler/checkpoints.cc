@@ -15,9 +15,11 @@ constexpr absl::Duration kTryAgain = absl::Seconds(10);
 void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, absl::Time now,
                           Outbox& outbox) {
   if (store_ == nullptr) return;
+  const bool training = std::any_of(runs.begin(), runs.end(), [](const TrialRun* run) { return run->may_be_saved(); });
+  if (!training) unsaved_since_ = absl::InfinitePast();
+  if (training && unsaved_since_ == absl::InfinitePast()) unsaved_since_ = now;
   if (stage_ == Stage::kIdle) {
-    any_run_ = std::any_of(runs.begin(), runs.end(), [](const TrialRun* run) { return run->may_be_saved(); });
-    if (!any_run_) return;
+    if (!training) return;
     if (due_ == absl::InfinitePast()) due_ = now + context_.options.checkpoint_every;
     if (!requested_ && now < due_) return;
     Begin(runs, now);
@@ -27,14 +29,12 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
   if (stage_ == Stage::kPausing) {
     // Trials that came meanwhile pause as well.
     bool quiet = true;
-    bool any = false;
     for (TrialRun* run : runs) {
       if (!run->may_be_saved()) continue;
-      any = true;
       run->Pause();
       quiet &= run->quiet();
     }
-    if (!any) {  // all have ended meanwhile
+    if (!training) {  // all have ended meanwhile
       stage_ = Stage::kIdle;
       deadline_ = absl::InfiniteFuture();
       return;
@@ -146,6 +146,7 @@ void Checkpoints::Commit(const std::set<std::string>& unfinished, absl::Time now
   }
   since_full_ = full ? 0 : since_full_ + 1;
   base_ = manifest_.number;
+  unsaved_since_ = began_;
   ++context_.counters.checkpoints;
   context_.counters.checkpoint_number = manifest_.number;
   context_.counters.checkpoint_bytes = manifest_.bytes();
@@ -174,7 +175,8 @@ void Checkpoints::ResumeAll(const std::vector<TrialRun*>& runs) {
 
 absl::Time Checkpoints::next_timer() const {
   if (store_ == nullptr) return absl::InfiniteFuture();
-  if (stage_ == Stage::kIdle) return any_run_ && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
+  const bool training = unsaved_since_ != absl::InfinitePast();  // else there is nothing to wait for
+  if (stage_ == Stage::kIdle) return training && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
   return deadline_;
 }
 

@@ -32,6 +32,10 @@ class Checkpoints {
   // The runs end, and what shards were asked is forgotten.
   void StartOver(absl::Time now);
   absl::Time next_timer() const;
+  // Of what would be lost with all memory: zero if nothing is trained, or nothing can be saved.
+  absl::Duration unsaved(absl::Time now) const {
+    return unsaved_since_ == absl::InfinitePast() ? absl::ZeroDuration() : now - unsaved_since_;
+  }
 
   absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec) const {
     if (store_ == nullptr) return std::optional<TrialCheckpoint>();
@@ -55,8 +59,8 @@ class Checkpoints {
   CheckpointStore* store_;
   Stage stage_ = Stage::kIdle;
   bool requested_ = false;
-  bool any_run_ = false;                   // has rows to be saved; else there is nothing to wait for
-  absl::Time due_ = absl::InfinitePast();  // the next one; InfinitePast: since the first run
+  absl::Time due_ = absl::InfinitePast();            // the next one; InfinitePast: since the first run
+  absl::Time unsaved_since_ = absl::InfinitePast();  // what was trained since; InfinitePast: nothing
   absl::Time began_;
   absl::Time deadline_ = absl::InfiniteFuture();
   CheckpointManifest manifest_;

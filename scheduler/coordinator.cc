@@ -95,6 +95,7 @@ class Coordinator::Impl {
   }
   const Counters& counters() const { return context_.counters; }
   void RequestCheckpoint() { checkpoints_.Request(); }
+  absl::Duration checkpoint_age(absl::Time now) const { return checkpoints_.unsaved(now); }
 
  private:
   struct Trial {
@@ -123,6 +124,7 @@ class Coordinator::Impl {
   void HandleGetAssignment(MemberRecord& member, wire::Assignment::Builder reply);
   MaybeRejection HandleGetWork(const Message& message, Body::Builder reply, absl::Time now);
   TrialRun* RunOf(uint64_t session);
+  std::string TrialOf(const MemberRecord& member) const;
 
   void OnLost(const std::string& name, absl::Time now, Outbox& outbox);
   void OnServerLost(const std::string& name, absl::Time now, Outbox& outbox);
@@ -602,6 +604,14 @@ bool Coordinator::Impl::dismissed() const {
                                [](const auto& entry) { return !entry.second.alive || entry.second.dismissed; });
 }
 
+std::string Coordinator::Impl::TrialOf(const MemberRecord& member) const {
+  if (!member.alive || member.session == 0) return "";
+  for (const Trial& trial : trials_) {
+    if (trial.run != nullptr && trial.run->HasSession(member.session)) return trial.record.name;
+  }
+  return "";
+}
+
 std::vector<Coordinator::Member> Coordinator::Impl::members() const {
   std::vector<Member> list;
   for (const auto& [name, record] : context_.members.all()) {
@@ -614,7 +624,9 @@ std::vector<Coordinator::Member> Coordinator::Impl::members() const {
                           .endpoints = record.endpoints,
                           .statistics = record.statistics,
                           .most_rows = record.most_rows,
-                          .most_bytes = record.most_bytes});
+                          .most_bytes = record.most_bytes,
+                          .heard = record.heard,
+                          .trial = TrialOf(record)});
   }
   return list;
 }
@@ -652,6 +664,7 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
                          CheckpointStore* checkpoints)
     : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
+absl::Duration Coordinator::checkpoint_age(absl::Time now) const { return impl_->checkpoint_age(now); }
 void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;
 absl::Status Coordinator::Start(const std::vector<TrialConfig>& trials) { return impl_->Start(trials); }

@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -156,8 +157,11 @@ class Coordinator {
     ServerStatistics statistics;         // likewise: of the last heartbeat
     uint64_t most_rows = 0;              // that any heartbeat said
     uint64_t most_bytes = 0;
+    absl::Time heard = absl::InfinitePast();
+    std::string trial;  // that a worker has a session of; empty: none
   };
-  struct TrialView {  // for progress and results
+  // For progress and results. Of a trial that runs, `trial.result` has its validations and the losses of whole epochs so far.
+  struct TrialView {
     StateStore::Trial trial;
     TrialConfig config;
     uint64_t number = 0;
@@ -168,6 +172,7 @@ class Coordinator {
     double examples_per_second = 0;
     double loss = 0;  // mean of the current epoch so far
     std::optional<absl::Duration> time_left;
+    std::optional<std::pair<std::string, double>> validation;  // the newest one of a running trial, by the metric that counts
     uint64_t slowest_clock = 0;
     uint64_t fastest_clock = 0;
   };
@@ -176,6 +181,8 @@ class Coordinator {
   const View& view() const;
   // Partitions that should have a second copy, and have none that is whole.
   uint64_t under_replicated_partitions() const;
+  // How much training no checkpoint holds; zero if there is none, or checkpoints are off.
+  absl::Duration checkpoint_age(absl::Time now) const;
 
   struct Counters {
     uint64_t partitions_promoted = 0;  // copies that took over

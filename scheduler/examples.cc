@@ -10,17 +10,14 @@
 #include <numeric>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_replace.h"
-#include "scheduler/launcher.h"
+#include "scheduler/process_plan.h"
+#include "scheduler/shell.h"
 
 namespace marquee {
 namespace {
 
 constexpr int kMovies = 5;
 constexpr std::array<double, 3> kPercentiles = {0.1, 0.5, 0.9};
-
-// As one word for the shell.
-std::string Quoted(const std::string& text) { return fmt::format("'{}'", absl::StrReplaceAll(text, {{"'", "'\\''"}})); }
 
 std::string Titles(const nlohmann::json& movies) {
   std::vector<std::string> titles;
@@ -32,16 +29,6 @@ std::string Says(const nlohmann::json& movie) {
   if (movie.contains("rating")) return fmt::format("predicted {:.1f}", movie.at("rating").get<double>());
   if (movie.contains("liked")) return fmt::format("liked {:.0f} %", 100 * movie.at("liked").get<double>());
   return fmt::format("score {:.2f}", movie.at("score").get<double>());
-}
-
-absl::StatusOr<std::string> OutputOf(const std::string& command) {
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return absl::InternalError(fmt::format("{}: cannot be started", command));
-  std::string output;
-  std::array<char, 4096> buffer{};
-  while (const size_t read = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), read);
-  if (const int status = pclose(pipe); status != 0) return absl::InternalError("it failed");
-  return output;
 }
 
 }  // namespace
@@ -90,10 +77,10 @@ absl::StatusOr<Examples> AskForExamples(const std::string& trial, const std::str
                                         const std::vector<std::string>& users, const std::string& log) {
   const absl::StatusOr<std::string> program = FindProgram("marquee");
   if (!program.ok()) return program.status();
-  std::string command = fmt::format("{} recommend --model {} --data {} --unseen --json --top {}", Quoted(*program),
-                                    Quoted(model), Quoted(data_file), kMovies);
-  for (const std::string& user : users) command += fmt::format(" --user {}", Quoted(user));
-  absl::StatusOr<std::string> output = OutputOf(fmt::format("{} 2>>{}", command, Quoted(log)));
+  std::string command = fmt::format("{} recommend --model {} --data {} --unseen --json --top {}", ShellWord(*program),
+                                    ShellWord(model), ShellWord(data_file), kMovies);
+  for (const std::string& user : users) command += fmt::format(" --user {}", ShellWord(user));
+  absl::StatusOr<std::string> output = OutputOf(fmt::format("{} 2>>{}", command, ShellWord(log)));
   if (output.ok()) {
     absl::StatusOr<std::vector<ExampleUser>> examples = ParseExamples(*output);
     if (examples.ok()) return Examples{trial, *std::move(examples)};

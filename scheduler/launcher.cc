@@ -8,10 +8,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <set>
+#include <tuple>
+#include <utility>
 
 #include "absl/time/clock.h"
 
@@ -24,6 +30,8 @@ constexpr absl::Duration kFirstRestart = absl::Milliseconds(500);  // doubles wi
 constexpr absl::Duration kLongestRestart = absl::Seconds(8);
 constexpr absl::Duration kQuick = absl::Seconds(10);  // a process that ends sooner than this has ended quickly
 constexpr int kMaxQuickEnds = 15;
+constexpr absl::Duration kLongestConnect = absl::Seconds(40);  // until a place that does not answer is given up
+constexpr int kMaxFirstConnects = 6;                           // to a place that never answered
 constexpr absl::Duration kStopPoll = absl::Milliseconds(20);
 
 // Everything that the child needs, made before the fork: after it, only calls that are safe in a copy of a process with
@@ -32,8 +40,8 @@ struct Prepared {
   std::string program;
   std::vector<std::string> arguments;
   std::vector<std::string> environment;
+  int input = -1;
   int log = -1;
-  int null = -1;
 
   static std::vector<char*> Pointers(std::vector<std::string>& texts) {
     std::vector<char*> pointers;
@@ -43,14 +51,15 @@ struct Prepared {
   }
 };
 
-std::vector<std::string> EnvironmentFor(uint32_t threads) {
-  std::vector<std::string> environment;
+// Ours, with these entries in the place of those of their names.
+std::vector<std::string> EnvironmentWith(const std::vector<std::string>& entries) {
+  const auto name_of = [](const std::string& entry) { return entry.substr(0, entry.find('=')); };
+  std::set<std::string> replaced;
+  for (const std::string& entry : entries) replaced.insert(name_of(entry));
+  std::vector<std::string> environment = entries;
   for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string text = *entry;
-    if (text.rfind("OMP_NUM_THREADS=", 0) != 0 && text.rfind("OPENBLAS_NUM_THREADS=", 0) != 0) environment.push_back(text);
+    if (!replaced.contains(name_of(*entry))) environment.emplace_back(*entry);
   }
-  environment.push_back(fmt::format("OMP_NUM_THREADS={}", threads));
-  environment.push_back(fmt::format("OPENBLAS_NUM_THREADS={}", threads));
   return environment;
 }
 
@@ -61,7 +70,7 @@ std::vector<std::string> EnvironmentFor(uint32_t threads) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  dup2(prepared.null, STDIN_FILENO);
+  dup2(prepared.input, STDIN_FILENO);
   dup2(prepared.log, STDOUT_FILENO);
   dup2(prepared.log, STDERR_FILENO);
 #ifdef SYS_close_range
@@ -78,17 +87,34 @@ std::string HowItEnded(int wait_status) {
   return fmt::format("exit code {}", WEXITSTATUS(wait_status));
 }
 
+std::string LastLine(const std::string& file) {
+  std::ifstream in(file);
+  std::string last;
+  for (std::string line; std::getline(in, line);) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
+// The end of a pipe that a child reads, and the end that keeps it open.
+absl::StatusOr<std::pair<int, int>> MakePipe() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return absl::InternalError(fmt::format("pipe: {}", std::strerror(errno)));
+  return std::make_pair(ends[0], ends[1]);
+}
+
 }  // namespace
 
 Launcher::~Launcher() {
-  SignalAll(SIGKILL);
+  KillAll();
   while (running() > 0) {
     Reap();
     absl::SleepFor(kStopPoll);
   }
+  for (Child& child : children_) CutLifeline(child);
 }
 
-absl::Status Launcher::Start(std::vector<ProcessPlan> plans) {
+absl::Status Launcher::Start(std::vector<ProcessPlan> plans, absl::Time now) {
   std::error_code error;
   std::filesystem::create_directories(log_folder_, error);
   if (error) return absl::InternalError(fmt::format("{}: {}", log_folder_, error.message()));
@@ -96,42 +122,79 @@ absl::Status Launcher::Start(std::vector<ProcessPlan> plans) {
     Child child;
     child.plan = std::move(plan);
     children_.push_back(std::move(child));
-    if (absl::Status status = Spawn(children_.back(), absl::Now()); !status.ok()) return status;
+    if (absl::Status status = Spawn(children_.back(), now); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
 
+std::string Launcher::LogOf(const Child& child) const {
+  return (std::filesystem::path(log_folder_) / (child.plan.name + ".log")).string();
+}
+
 absl::Status Launcher::Spawn(Child& child, absl::Time now) {
+  const LaunchCommand command = engine_->CommandFor(child.plan);
   Prepared prepared;
-  prepared.program = child.plan.program;
-  prepared.arguments = child.plan.arguments;
-  prepared.arguments.insert(prepared.arguments.begin(), child.plan.program);
-  prepared.environment = EnvironmentFor(child.plan.threads);
-  const std::string log = (std::filesystem::path(log_folder_) / (child.plan.name + ".log")).string();
+  prepared.program = command.program;
+  prepared.arguments = command.arguments;
+  prepared.arguments.insert(prepared.arguments.begin(), command.program);
+  prepared.environment = EnvironmentWith(command.environment);
+  if (command.lifeline) {
+    const absl::StatusOr<std::pair<int, int>> pipe = MakePipe();
+    if (!pipe.ok()) return pipe.status();
+    std::tie(prepared.input, child.lifeline) = *pipe;
+  } else {
+    prepared.input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
+  const std::string log = LogOf(child);
   prepared.log = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (prepared.log < 0) return absl::InternalError(fmt::format("{}: {}", log, std::strerror(errno)));
-  prepared.null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  const int log_error = errno;
   std::vector<char*> arguments = Prepared::Pointers(prepared.arguments);
   std::vector<char*> environment = Prepared::Pointers(prepared.environment);
   const pid_t parent = getpid();
-  const pid_t pid = fork();
+  const pid_t pid = prepared.log < 0 ? -1 : fork();
   if (pid == 0) RunChild(prepared, arguments.data(), environment.data(), parent);
   const int fork_error = errno;
+  close(prepared.input);
+  if (prepared.log < 0) return absl::InternalError(fmt::format("{}: {}", log, std::strerror(log_error)));
   close(prepared.log);
-  close(prepared.null);
-  if (pid < 0) return absl::InternalError(fmt::format("{}: fork: {}", child.plan.program, std::strerror(fork_error)));
+  if (pid < 0) return absl::InternalError(fmt::format("{}: fork: {}", command.program, std::strerror(fork_error)));
   child.pid = pid;
   child.started = now;
   child.restart_at = absl::InfiniteFuture();
   return absl::OkStatus();
 }
 
-Launcher::Exit Launcher::Ended(Child& child, int wait_status, absl::Time now) {
+void Launcher::Gone(Child& child) {
   child.pid = 0;
-  child.quick_ends = now - child.started < kQuick ? child.quick_ends + 1 : 0;
+  CutLifeline(child);
+}
+
+void Launcher::CutLifeline(Child& child) {
+  if (child.lifeline >= 0) close(child.lifeline);
+  child.lifeline = -1;
+}
+
+absl::StatusOr<Launcher::Exit> Launcher::Ended(Child& child, int wait_status, absl::Time now) {
+  Gone(child);
+  const absl::Duration lasted = now - child.started;
+  const LaunchEnd end = engine_->Judge(
+      child.plan, ProcessEnd{.exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, .lasted = lasted});
+  const bool unreachable = end.kind == LaunchEnd::Kind::kUnreachable;
+  const bool quick = lasted < (unreachable ? kLongestConnect : kQuick);
+  child.quick_ends = quick ? child.quick_ends + 1 : 0;
+  if (!quick) child.came_up = true;
+  const std::string how = HowItEnded(wait_status) + (end.explanation.empty() ? "" : fmt::format(" ({})", end.explanation));
+  if (restart_ && end.kind == LaunchEnd::Kind::kHopeless && !child.came_up) {
+    return absl::AbortedError(fmt::format("{} cannot be started: {}: {}", child.plan.name, how, LastLine(LogOf(child))));
+  }
+  const int enough = !unreachable ? kMaxQuickEnds : child.came_up ? INT_MAX : kMaxFirstConnects;
+  if (restart_ && child.quick_ends >= enough) {
+    return absl::AbortedError(fmt::format("{} ended {} times in a row right after its start, at last with {}: {}; see {}",
+                                          child.plan.name, child.quick_ends, how, LastLine(LogOf(child)), LogOf(child)));
+  }
   const absl::Duration wait = std::min(kLongestRestart, kFirstRestart * (1 << std::min(child.quick_ends, 10)));
   if (restart_) child.restart_at = now + wait;
-  return Exit{.name = child.plan.name, .how = HowItEnded(wait_status), .restarts_in = wait};
+  return Exit{.name = child.plan.name, .how = how, .restarts_in = wait};
 }
 
 absl::StatusOr<std::vector<Launcher::Exit>> Launcher::Poll(absl::Time now) {
@@ -139,16 +202,20 @@ absl::StatusOr<std::vector<Launcher::Exit>> Launcher::Poll(absl::Time now) {
   for (Child& child : children_) {
     int wait_status = 0;
     if (child.pid != 0 && waitpid(child.pid, &wait_status, WNOHANG) == child.pid) {
-      exits.push_back(Ended(child, wait_status, now));
-      if (child.quick_ends < kMaxQuickEnds) continue;
-      return absl::AbortedError(fmt::format("{} ended {} times in a row right after its start, at last with {}; see {}/{}.log",
-                                            child.plan.name, child.quick_ends, exits.back().how, log_folder_, child.plan.name));
-    }
-    if (child.pid == 0 && restart_ && now >= child.restart_at) {
+      absl::StatusOr<Exit> exit = Ended(child, wait_status, now);
+      if (!exit.ok()) return exit.status();
+      exits.push_back(*std::move(exit));
+    } else if (child.pid == 0 && restart_ && now >= child.restart_at) {
       if (absl::Status status = Spawn(child, now); !status.ok()) return status;
     }
   }
   return exits;
+}
+
+void Launcher::CameUp(const std::string& name) {
+  for (Child& child : children_) {
+    if (child.plan.name == name) child.came_up = true;
+  }
 }
 
 size_t Launcher::running() const {
@@ -156,63 +223,41 @@ size_t Launcher::running() const {
       std::count_if(children_.begin(), children_.end(), [](const Child& child) { return child.pid != 0; }));
 }
 
-void Launcher::SignalAll(int signal) const {
+void Launcher::AskToStop(Child& child) {
+  if (child.lifeline >= 0) {
+    CutLifeline(child);
+  } else {
+    kill(child.pid, SIGTERM);
+  }
+}
+
+void Launcher::KillAll() const {
   for (const Child& child : children_) {
-    if (child.pid != 0) kill(child.pid, signal);
+    if (child.pid != 0) kill(child.pid, SIGKILL);
   }
 }
 
 void Launcher::Reap() {
   for (Child& child : children_) {
-    if (child.pid != 0 && waitpid(child.pid, nullptr, WNOHANG) == child.pid) child.pid = 0;
+    if (child.pid != 0 && waitpid(child.pid, nullptr, WNOHANG) == child.pid) Gone(child);
   }
 }
 
 void Launcher::Stop(absl::Duration grace) {
   LetGo();
-  SignalAll(SIGTERM);
+  for (Child& child : children_) {
+    if (child.pid != 0) AskToStop(child);
+  }
   const absl::Time deadline = absl::Now() + grace;
   bool killed = false;
   while (running() > 0) {
     Reap();
     if (!killed && absl::Now() > deadline) {
-      SignalAll(SIGKILL);
+      KillAll();
       killed = true;
     }
     if (running() > 0) absl::SleepFor(kStopPoll);
   }
-}
-
-absl::StatusOr<std::string> FindProgram(const std::string& name) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error) return absl::InternalError(fmt::format("/proc/self/exe: {}", error.message()));
-  const std::filesystem::path folder = self.parent_path();
-  for (const std::filesystem::path& path : {folder / name, folder.parent_path() / "libexec" / "marquee" / name}) {
-    if (access(path.c_str(), X_OK) == 0) return path.string();
-  }
-  return absl::NotFoundError(fmt::format("program '{}': neither in {} nor in ../libexec/marquee of it", name, folder.string()));
-}
-
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler) {
-  const absl::StatusOr<std::string> ps = FindProgram("ps");
-  if (!ps.ok()) return ps.status();
-  const absl::StatusOr<std::string> worker = FindProgram("worker");
-  if (!worker.ok()) return worker.status();
-  std::vector<ProcessPlan> plans;
-  const auto common = [&](const std::string& name) {
-    return std::vector<std::string>{"--cluster", cluster_file, "--name", name, "--scheduler", scheduler};
-  };
-  for (const ServerPlace& place : config.servers) {
-    plans.push_back(ProcessPlan{.name = place.name, .program = *ps, .arguments = common(place.name), .threads = 1});
-  }
-  for (const WorkerPlace& place : config.workers) {
-    ProcessPlan plan{.name = place.name, .program = *worker, .arguments = common(place.name), .threads = place.threads};
-    plan.arguments.insert(plan.arguments.end(), {"--data", data_file});
-    plans.push_back(std::move(plan));
-  }
-  return plans;
 }
 
 }  // namespace marquee

@@ -1,42 +1,37 @@
 #ifndef MARQUEE_SCHEDULER_LAUNCHER_H_
 #define MARQUEE_SCHEDULER_LAUNCHER_H_
 
-// Starts the cluster's servers and workers on this machine (launcher: local), starts those again that end, and stops all at the
-// end.
+// Starts the cluster's servers and workers, starts those again that end, and stops all at the end. Where and how each of them
+// runs is an engine's business (launch_engine.h): for each process it names a command of this machine, which the launcher runs.
 //
-// A child has no way to outlive the scheduler: the kernel kills it when its parent dies. It is in a process group of its own,
+// A command has no way to outlive the scheduler: the kernel kills it when its parent dies. It is in a process group of its own,
 // so that Ctrl-C reaches the scheduler alone, which then stops it. Its output goes to LOGS/NAME.log.
 //
 // Uses the thread that started it: children hang on that thread's life. Not thread-safe.
 
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/cluster_config.h"
+#include "scheduler/launch_engine.h"
+#include "scheduler/process_plan.h"
 
 namespace marquee {
 
-// One program to run, and how.
-struct ProcessPlan {
-  std::string name;  // of the member
-  std::string program;
-  std::vector<std::string> arguments;
-  uint32_t threads = 1;  // of OpenMP and BLAS
-};
-
 class Launcher {
  public:
-  explicit Launcher(std::string log_folder) : log_folder_(std::move(log_folder)) {}
+  Launcher(std::unique_ptr<LaunchEngine> engine, std::string log_folder)
+      : engine_(std::move(engine)), log_folder_(std::move(log_folder)) {}
   ~Launcher();  // kills what still runs
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  absl::Status Start(std::vector<ProcessPlan> plans);
+  absl::Status Start(std::vector<ProcessPlan> plans, absl::Time now);
 
   struct Exit {
     std::string name;
@@ -44,40 +39,44 @@ class Launcher {
     absl::Duration restarts_in;  // when it is started again
   };
   // Processes that ended since the last call. Starts again those whose time has come. An error if one ends right after each
-  // start, time and again, or cannot be started: the cluster will not come up.
+  // start, time and again, or cannot be started: the cluster will not come up. A process that came up once and whose host
+  // cannot be reached now is tried again for as long as it takes.
   absl::StatusOr<std::vector<Exit>> Poll(absl::Time now);
+
+  // A process has registered with the scheduler: it can run in its place.
+  void CameUp(const std::string& name);
 
   // No more restarts: children may go by themselves.
   void LetGo() { restart_ = false; }
   size_t running() const;
-  // SIGTERM to all, SIGKILL to those that are left after `grace`; returns when none is.
+  // Asks all to stop, SIGKILL to those that are left after `grace`; returns when none is.
   void Stop(absl::Duration grace);
 
  private:
   struct Child {
     ProcessPlan plan;
-    pid_t pid = 0;  // 0: not running
+    pid_t pid = 0;      // 0: not running
+    int lifeline = -1;  // the end of a pipe which is the command's input, if the engine wants one
     absl::Time started = absl::InfinitePast();
     absl::Time restart_at = absl::InfiniteFuture();
-    int quick_ends = 0;  // in a row
+    int quick_ends = 0;    // in a row
+    bool came_up = false;  // ran for a while, or registered, at least once
   };
 
   absl::Status Spawn(Child& child, absl::Time now);
-  Exit Ended(Child& child, int wait_status, absl::Time now);
-  void SignalAll(int signal) const;
+  absl::StatusOr<Exit> Ended(Child& child, int wait_status, absl::Time now);
+  static void AskToStop(Child& child);  // it must run
+  void KillAll() const;
   void Reap();
+  static void Gone(Child& child);
+  static void CutLifeline(Child& child);
+  std::string LogOf(const Child& child) const;
 
+  std::unique_ptr<LaunchEngine> engine_;
   std::string log_folder_;
   std::vector<Child> children_;
   bool restart_ = true;
 };
-
-// Path of a program that comes with this one: beside it, or in ../libexec/marquee.
-absl::StatusOr<std::string> FindProgram(const std::string& name);
-
-// The servers and workers of a cluster file.
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler);
 
 }  // namespace marquee
 

@@ -23,10 +23,6 @@ constexpr std::array<std::pair<ModelConfig::Kind, std::string_view>, 6> kKinds =
                                                                                    {ModelConfig::Kind::kListwise, "listwise"},
                                                                                    {ModelConfig::Kind::kSequence, "sequence"}}};
 
-std::string_view KindWord(ModelConfig::Kind kind) {
-  return std::find_if(kKinds.begin(), kKinds.end(), [kind](const auto& one) { return one.first == kind; })->second;
-}
-
 // YAML text as JSON: whole numbers and numbers and true/false as such, everything else as text.
 Json ScalarToJson(const std::string& text) {
   if (text == "true" || text == "false") return text == "true";
@@ -199,6 +195,10 @@ int Order(TrialStatus status) { return status == TrialStatus::kFinished ? 0 : st
 std::string Shown(const std::optional<double>& value) { return value.has_value() ? fmt::format("{:.4f}", *value) : "-"; }
 
 }  // namespace
+
+std::string_view KindWord(ModelConfig::Kind kind) {
+  return std::find_if(kKinds.begin(), kKinds.end(), [kind](const auto& one) { return one.first == kind; })->second;
+}
 
 std::string_view StatusWord(TrialStatus status) {
   switch (status) {

@@ -26,6 +26,9 @@ namespace marquee {
 // Every hyper-parameter of a trial, resolved, under dotted names: numbers, true or false, text, lists of these.
 nlohmann::ordered_json ParametersOf(const TrialConfig& config);
 
+// "two_tower", "ranking" ...
+std::string_view KindWord(ModelConfig::Kind kind);
+
 // "finished", "stopped" ...
 std::string_view StatusWord(TrialStatus status);
 

@@ -3,11 +3,15 @@
 // Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by
 // Ctrl-C or SIGTERM.
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/cluster_config.h"
 #include "common/log.h"
@@ -15,6 +19,8 @@
 #include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/launch_slurm.h"
+#include "scheduler/planner.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_runner.h"
 
@@ -30,6 +36,10 @@ struct Flags {
   std::string out;
   std::optional<uint64_t> split_seed;
   bool resume = false;
+  std::string trace;
+  bool plan = false;
+  std::string constants = "runs/machine.json";
+  bool json = false;
 };
 
 std::string DefaultOut(const Flags& flags) {
@@ -50,9 +60,59 @@ absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, cons
                                                 cluster.workers.size()));
 }
 
+// The cluster file's `plan`, or each of the sweep's models, whose steps must have been measured.
+absl::StatusOr<std::vector<PlannedLoad>> LoadsToPlan(const Flags& flags, const PlanSection& section,
+                                                     const MachineConstants& constants) {
+  if (section.load.has_value()) return std::vector<PlannedLoad>{*section.load};
+  const absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
+  if (!sweep.ok()) return sweep.status();
+  std::map<std::string, PlannedLoad> loads;  // trials whose steps cost the same are planned once
+  for (const TrialConfig& trial : sweep->trials) {
+    const std::string key = StepKey(trial);
+    const auto step = constants.steps.find(key);
+    if (step == constants.steps.end()) {
+      return absl::NotFoundError(
+          fmt::format("{}: holds no measured steps of '{}': measure them with `train_bench --store {} "
+                      "--sweep {} --data FILE`",
+                      flags.constants, trial.name, flags.constants, flags.sweep.empty() ? flags.cluster : flags.sweep));
+    }
+    if (loads.contains(key)) continue;
+    loads[key] = PlannedLoad{.step = step->second, .workers_per_trial = sweep->workers_per_trial};
+    loads[key].step.name = trial.name;
+  }
+  std::vector<PlannedLoad> list;
+  for (auto& [key, load] : loads) list.push_back(std::move(load));
+  return list;
+}
+
+// What a sweep's models and the cluster file's own load will need and give.
+absl::Status PrintPlan(const Flags& flags) {
+  const absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
+  if (!cluster.ok()) return cluster.status();
+  const absl::StatusOr<PlanSection> section = LoadPlanSection(flags.cluster, *cluster);
+  if (!section.ok()) return section.status();
+  const absl::StatusOr<MachineConstants> constants = MachineConstants::Load(flags.constants);
+  if (!constants.ok()) return constants.status();
+  absl::StatusOr<std::vector<PlannedLoad>> loads = LoadsToPlan(flags, *section, *constants);
+  if (!loads.ok()) return loads.status();
+  std::string text;
+  for (const PlannedLoad& load : *loads) {
+    const absl::StatusOr<Plan> plan = MakePlan(*cluster, load, section->options, *constants);
+    if (!plan.ok()) return absl::Status(plan.status().code(), fmt::format("{}: {}", flags.constants, std::string(plan.status().message())));
+    text += flags.json ? PlanJson(*plan) + "\n" : (text.empty() ? "" : "\n") + PlanText(*cluster, load, *plan);
+  }
+  fmt::print("{}", text);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> RunScheduler(const Flags& flags) {
   absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
   if (!cluster.ok()) return cluster.status();
+  if (cluster->launcher == ClusterConfig::Launcher::kSlurm) {
+    const absl::StatusOr<SlurmAllocation> allocation = ReadSlurmAllocation();
+    if (!allocation.ok()) return allocation.status();
+    cluster->scheduler.host = allocation->own_address;
+  }
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
   if (flags.split_seed.has_value()) {
@@ -70,6 +130,7 @@ absl::StatusOr<bool> RunScheduler(const Flags& flags) {
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
+                               .trace = flags.trace,
                                .sweep = *std::move(sweep)},
                      **data, *split);
   return runner.Run();
@@ -102,6 +163,19 @@ int main(int argc, char** argv) {
   app.add_flag(
       "--resume", flags.resume,
       "Go on with the sweep in that folder: results are kept, other trials go on from their last checkpoint, or start anew");
+  app.add_option(
+      "--trace", flags.trace,
+      "Write where the time of workers and shards goes into this file, for Perfetto. With `launcher: external`, start them "
+      "with --trace-folder and use `marquee trace`");
+  app.add_flag("--plan", flags.plan,
+               "Print what the cluster will need and give: memory, network, CPU, examples per second and the first bottleneck");
+  app.add_option("--constants", flags.constants, "With --plan: what `ps_bench --store` and `train_bench --store` measured")
+      ->capture_default_str();
+  app.add_flag("--json", flags.json, "With --plan: a JSON object on a line for each model");
   CLI11_PARSE(app, argc, argv);
+  if (flags.plan) {
+    const absl::Status status = marquee::PrintPlan(flags);
+    return status.ok() ? 0 : marquee::Fail("scheduler", status);
+  }
   return marquee::ExitCode(marquee::RunScheduler(flags));
 }

@@ -1,8 +1,15 @@
 #include "scheduler/scheduler_metrics.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace marquee {
+namespace {
+
+// How long a trial's last loss and validation are served after its end: Prometheus asks now and then.
+constexpr absl::Duration kLastValues = absl::Minutes(1);
+
+}  // namespace
 
 void SchedulerMetrics::Handled(wire::Envelope::Body::Which request, absl::Duration took) {
   const std::string operation(BodyName(request));
@@ -32,12 +39,14 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   metrics_.Get(metric::kCheckpointNumber).Set(static_cast<double>(counters.checkpoint_number));
   metrics_.Get(metric::kCheckpointBytes).Set(static_cast<double>(counters.checkpoint_bytes));
   metrics_.Get(metric::kCheckpointPause).Set(absl::ToDoubleSeconds(counters.checkpoint_pause));
+  add(metrics_.Get(metric::kTrialsRestored), counters.trials_restored, before_.trials_restored);
+  metrics_.Get(metric::kCheckpointAge).Set(absl::ToDoubleSeconds(coordinator.checkpoint_age(now)));
   AddRejected(metrics_, counters.rejected, before_.rejected);
   before_ = counters;
   metrics_.Get(metric::kSinglePartitions).Set(static_cast<double>(coordinator.under_replicated_partitions()));
   metrics_.Get(metric::kView).Set(static_cast<double>(coordinator.view().number));
   UpdateMembers(coordinator);
-  UpdateTrials(coordinator.trials(now));
+  UpdateTrials(coordinator.trials(now), now);
 }
 
 void SchedulerMetrics::UpdateMembers(const Coordinator& coordinator) {
@@ -50,33 +59,45 @@ void SchedulerMetrics::UpdateMembers(const Coordinator& coordinator) {
   metrics_.Get(metric::kMembers, {"worker"}).Set(workers);
 }
 
-void SchedulerMetrics::UpdateTrials(const std::vector<Coordinator::TrialView>& trials) {
+void SchedulerMetrics::UpdateTrials(const std::vector<Coordinator::TrialView>& trials, absl::Time now) {
   std::map<TrialStatus, double> count;
-  std::set<std::string> running;
   for (const Coordinator::TrialView& trial : trials) {
     ++count[trial.trial.status];
-    if (trial.trial.status != TrialStatus::kRunning) continue;
-    const std::string& name = trial.trial.name;
-    running.insert(name);
-    metrics_.Get(metric::kSlowestClock, {name}).Set(static_cast<double>(trial.slowest_clock));
-    metrics_.Get(metric::kFastestClock, {name}).Set(static_cast<double>(trial.fastest_clock));
-    metrics_.Get(metric::kTrialLoss, {name}).Set(trial.loss);
-    metrics_.Get(metric::kTrialEpoch, {name}).Set(trial.epoch + trial.epoch_progress);
-    metrics_.Get(metric::kTrialRate, {name}).Set(trial.examples_per_second);
+    if (trial.trial.status == TrialStatus::kRunning) ShowTrial(trial, now);
   }
-  for (const std::string& name : running_) {
-    if (running.contains(name)) continue;
-    for (const GaugeInfo* info :
-         {&metric::kSlowestClock, &metric::kFastestClock, &metric::kTrialLoss, &metric::kTrialEpoch, &metric::kTrialRate}) {
-      metrics_.Remove(*info, {name});
-    }
+  for (auto trial = shown_.begin(); trial != shown_.end();) {
+    trial = HideTrial(trial->first, trial->second, now) ? shown_.erase(trial) : std::next(trial);
   }
-  running_ = std::move(running);
   metrics_.Get(metric::kTrials, {"pending"}).Set(count[TrialStatus::kPending]);
   metrics_.Get(metric::kTrials, {"running"}).Set(count[TrialStatus::kRunning]);
   metrics_.Get(metric::kTrials, {"finished"}).Set(count[TrialStatus::kFinished]);
   metrics_.Get(metric::kTrials, {"stopped"}).Set(count[TrialStatus::kStopped]);
   metrics_.Get(metric::kTrials, {"failed"}).Set(count[TrialStatus::kFailed]);
+}
+
+void SchedulerMetrics::ShowTrial(const Coordinator::TrialView& trial, absl::Time now) {
+  const std::string& name = trial.trial.name;
+  Shown& shown = shown_[name];
+  shown.last_seen = now;
+  metrics_.Get(metric::kSlowestClock, {name}).Set(static_cast<double>(trial.slowest_clock));
+  metrics_.Get(metric::kFastestClock, {name}).Set(static_cast<double>(trial.fastest_clock));
+  metrics_.Get(metric::kTrialRate, {name}).Set(trial.examples_per_second);
+  metrics_.Get(metric::kTrialLoss, {name}).Set(trial.loss);
+  metrics_.Get(metric::kTrialEpoch, {name}).Set(trial.epoch + trial.epoch_progress);
+  if (!trial.validation.has_value()) return;
+  shown.validation = trial.validation->first;
+  metrics_.Get(metric::kTrialValidation, {name, shown.validation}).Set(trial.validation->second);
+}
+
+bool SchedulerMetrics::HideTrial(const std::string& name, const Shown& shown, absl::Time now) {
+  if (shown.last_seen == now) return false;
+  for (const GaugeInfo* info : {&metric::kSlowestClock, &metric::kFastestClock, &metric::kTrialRate}) {
+    metrics_.Remove(*info, {name});
+  }
+  if (now - shown.last_seen < kLastValues) return false;
+  for (const GaugeInfo* info : {&metric::kTrialLoss, &metric::kTrialEpoch}) metrics_.Remove(*info, {name});
+  if (!shown.validation.empty()) metrics_.Remove(metric::kTrialValidation, {name, shown.validation});
+  return true;
 }
 
 }  // namespace marquee

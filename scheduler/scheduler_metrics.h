@@ -4,7 +4,6 @@
 // Copies what the coordinator knows and counts into the process's metrics. Used by the thread that drives the coordinator.
 
 #include <map>
-#include <set>
 #include <string>
 
 #include "absl/time/time.h"
@@ -25,13 +24,21 @@ class SchedulerMetrics {
   void Update(const Coordinator& coordinator, const Transport& transport, absl::Time now);
 
  private:
-  void UpdateTrials(const std::vector<Coordinator::TrialView>& trials);
+  struct Shown {
+    absl::Time last_seen;    // running
+    std::string validation;  // the metric's name; empty: none yet
+  };
+
+  void UpdateTrials(const std::vector<Coordinator::TrialView>& trials, absl::Time now);
+  void ShowTrial(const Coordinator::TrialView& trial, absl::Time now);
+  // What is not true any more of a trial that has ended. Whether nothing is left of it.
+  bool HideTrial(const std::string& name, const Shown& shown, absl::Time now);
   void UpdateMembers(const Coordinator& coordinator);
 
   Metrics& metrics_;
   TransportMetrics transport_;
   Coordinator::Counters before_;
-  std::set<std::string> running_;  // trials with metrics of their own
+  std::map<std::string, Shown> shown_;  // trials with metrics of their own, by name
 };
 
 }  // namespace marquee

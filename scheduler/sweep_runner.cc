@@ -11,6 +11,7 @@
 
 #include "absl/time/clock.h"
 #include "common/program.h"
+#include "common/trace_merge.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr absl::Duration kLongestWait = absl::Milliseconds(100);
 constexpr absl::Duration kUpdateInterval = absl::Milliseconds(100);
 constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+constexpr absl::Duration kStatusInterval = absl::Milliseconds(500);
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 
 // Leases and resends are measured on a clock that nobody sets.
@@ -41,10 +43,10 @@ ModelManifest OriginOf(const SweepPlan& plan, const Dataset& data, const Split& 
   return origin;
 }
 
-// The folder's own name, of "runs/demo/" and "." too.
+// The folder's own name, of "runs/demo/" and "." too, there or not.
 std::string NameOf(const std::string& folder) {
-  std::error_code ignored;
-  return std::filesystem::canonical(folder, ignored).filename().string();
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -56,7 +58,8 @@ SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split
       progress_(stdout, isatty(STDOUT_FILENO) != 0, plan_.sweep.metric),
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
-      scheduler_metrics_(metrics_) {}
+      scheduler_metrics_(metrics_),
+      status_(NameOf(plan_.out), plan_.cluster, plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
   if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
@@ -69,13 +72,16 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = OpenState(); !status.ok()) return status;
   if (absl::Status status = Listen(); !status.ok()) return status;
   if (absl::Status status = StartCoordinator(); !status.ok()) return status;
+  if (absl::Status status = ServeStatus(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
     return Finish();
   }
+  if (absl::Status status = BeginTrace(); !status.ok()) return status;
   if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
+  EndTrace();
   return Finish();
 }
 
@@ -148,6 +154,9 @@ absl::Status SweepRunner::Listen() {
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
     coordinator.checkpoint_every = checkpoints->every;
+    if (checkpoints->every != absl::InfiniteDuration()) {
+      metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));
+    }
     coordinator.checkpoint_full_every = checkpoints->full_every;
     coordinator.unix_seconds = [] { return absl::ToUnixSeconds(absl::Now()); };
   }
@@ -166,6 +175,36 @@ absl::Status SweepRunner::StartCoordinator() {
   return absl::OkStatus();
 }
 
+absl::Status SweepRunner::ServeStatus() {
+  std::string token;
+  if (!plan_.cluster.status.token_file.empty()) {
+    absl::StatusOr<std::string> read = ReadToken(plan_.cluster.status.token_file);
+    if (!read.ok()) return read.status();
+    token = *std::move(read);
+  }
+  status_page_ = std::make_unique<StatusPage>(StatusAccess(std::move(token)), PathOf("report.html"));
+  absl::StatusOr<std::string> endpoint = status_page_->Serve(plan_.cluster.status);
+  if (!endpoint.ok()) return endpoint.status();
+  status_endpoint_ = *std::move(endpoint);
+  UpdateStatus(SteadyNow());
+  progress_.Say(fmt::format("Status page: http://{}/", status_endpoint_));
+  return absl::OkStatus();
+}
+
+void SweepRunner::UpdateStatus(absl::Time now) {
+  const absl::Time time = absl::Now();
+  status_.Look(*coordinator_, now, time);
+  if (const uint64_t refused = status_page_->refused_tokens(); refused > refused_tokens_) {
+    status_.events().Add(StatusEvents::Level::kWarning,
+                         fmt::format("status page: wrong tokens shown: {}", refused - refused_tokens_), time);
+    refused_tokens_ = refused;
+  }
+  std::error_code ignored;
+  std::string missing = StatusModel::Missing(*coordinator_, plan_.cluster);
+  metrics_.SetMissing(missing);
+  status_page_->Publish(status_.Json(std::filesystem::exists(PathOf("report.html"), ignored)), std::move(missing));
+}
+
 absl::Status SweepRunner::StartProcesses() {
   if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
     progress_.Say(fmt::format(
@@ -175,10 +214,13 @@ absl::Status SweepRunner::StartProcesses() {
     return absl::OkStatus();
   }
   absl::StatusOr<std::vector<ProcessPlan>> processes =
-      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_);
+      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
+                    plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
   if (!processes.ok()) return processes.status();
-  launcher_ = std::make_unique<Launcher>(PathOf("logs"));
-  return launcher_->Start(*std::move(processes));
+  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
+  if (!engine.ok()) return engine.status();
+  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
+  return launcher_->Start(*std::move(processes), SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -212,7 +254,12 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_update_) {
     next_update_ = now + kUpdateInterval;
     progress_.Update(*coordinator_, now);
+    TellLauncher();
     if (absl::Status status = WriteEndpoints(); !status.ok()) return status;
+  }
+  if (now >= next_status_) {
+    next_status_ = now + kStatusInterval;
+    UpdateStatus(now);
   }
   if (now >= next_metrics_) {
     next_metrics_ = now + kMetricsInterval;
@@ -228,6 +275,10 @@ absl::Status SweepRunner::PollProcesses() {
   for (const Launcher::Exit& exit : *exits) {
     progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
                               absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
+    status_.events().Add(
+        StatusEvents::Level::kWarning,
+        fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how, absl::FormatDuration(exit.restarts_in)),
+        absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
@@ -252,9 +303,37 @@ void SweepRunner::DismissMembers() {
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
 }
 
+void SweepRunner::TellLauncher() {
+  if (launcher_ == nullptr) return;
+  for (const Coordinator::Member& member : coordinator_->members()) {
+    if (member.alive) launcher_->CameUp(member.name);
+  }
+}
+
+// The trace is of this run alone, not of one that it goes on with.
+absl::Status SweepRunner::BeginTrace() {
+  if (plan_.trace.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::remove_all(PathOf("trace"), error);
+  if (!error) std::filesystem::create_directories(PathOf("trace"), error);
+  if (error) return absl::UnavailableError(fmt::format("{}: {}", PathOf("trace"), error.message()));
+  return absl::OkStatus();
+}
+
+// Results do not depend on it: what goes wrong is said, and that is all.
+void SweepRunner::EndTrace() {
+  if (plan_.trace.empty()) return;
+  const absl::StatusOr<TraceSummary> trace = MergeTraces(PathOf("trace"), plan_.trace);
+  if (!trace.ok()) {
+    progress_.Say(fmt::format("No trace: {}", std::string(trace.status().message())));
+    return;
+  }
+  progress_.Say(fmt::format("\n{}Trace: {} (opens in Perfetto, https://ui.perfetto.dev)", TraceText(*trace), plan_.trace));
+}
+
 absl::Status SweepRunner::WriteEndpoints() {
   nlohmann::ordered_json endpoints;
-  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}};
+  endpoints["scheduler"] = {{"metrics", metrics_endpoint_}, {"listens", {endpoint_}}, {"status", status_endpoint_}};
   for (const Coordinator::Member& member : coordinator_->members()) {
     if (!member.alive) continue;
     endpoints[member.name] = {{"metrics", member.metrics_endpoint}, {"listens", member.endpoints}};

@@ -2,13 +2,16 @@
 #define MARQUEE_SCHEDULER_SWEEP_RUNNER_H_
 
 // Runs a sweep over a cluster from its state to its leaderboard: connects the coordinator to ZeroMQ, the clock, the state on
-// disk and the launcher. One thread, the caller's. What it leaves in the output folder:
+// disk and the launcher, and shows how it goes (scheduler/status_page.h). One thread, the caller's. What it leaves in the
+// output folder:
 //
 //     state.db, lock        the state, for --resume
 //     logs/NAME.log         of each server and worker (launcher: local)
-//     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep runs
+//     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep
+//                           runs; the scheduler's has "status" as well
 //     models/TRIAL/         kept models
 //     checkpoints/          of running trials, if the cluster file asks for them
+//     trace/                what processes wrote of their time, with a trace file asked for
 //     leaderboard.json, report.html      at the end
 
 #include <memory>
@@ -28,6 +31,8 @@
 #include "scheduler/report.h"
 #include "scheduler/scheduler_metrics.h"
 #include "scheduler/state_store.h"
+#include "scheduler/status_model.h"
+#include "scheduler/status_page.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_progress.h"
 
@@ -39,6 +44,7 @@ struct SweepPlan {
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
+  std::string trace;  // a file: where the run's time goes; empty: nothing is traced
   Sweep sweep;
 };
 
@@ -56,14 +62,19 @@ class SweepRunner {
   absl::Status OpenState();
   absl::Status CheckStarts() const;
   absl::Status Listen();
+  absl::Status ServeStatus();
   absl::Status StartCoordinator();
   absl::Status StartProcesses();
   absl::Status RunTrials();
   // Waits for messages for a moment, and does what is due.
   absl::Status Pump();
   absl::Status PollProcesses();
+  void TellLauncher();
+  void UpdateStatus(absl::Time now);
   void DismissMembers();
   absl::Status WriteEndpoints();
+  absl::Status BeginTrace();
+  void EndTrace();
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
   void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();
@@ -83,11 +94,16 @@ class SweepRunner {
   std::unique_ptr<Transport> transport_;
   std::string endpoint_;
   std::string metrics_endpoint_;
+  std::string status_endpoint_;
   std::unique_ptr<Coordinator> coordinator_;
+  StatusModel status_;
+  std::unique_ptr<StatusPage> status_page_;
   std::unique_ptr<Launcher> launcher_;  // none with launcher: external
   absl::Time next_update_ = absl::InfinitePast();
   absl::Time next_metrics_ = absl::InfinitePast();
-  View view_;  // that the connections are of
+  absl::Time next_status_ = absl::InfinitePast();
+  uint64_t refused_tokens_ = 0;  // that were told as events
+  View view_;                    // that the connections are of
   std::string endpoints_written_;
 };
 

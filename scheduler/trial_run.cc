@@ -691,6 +691,17 @@ void TrialRun::FillView(absl::Time now, Coordinator::TrialView* view) const {
   view->examples_per_second = ExamplesPerSecond(now);
   const EpochLoss& loss = losses_[view->epoch];
   view->loss = loss.examples > 0 ? loss.sum / loss.examples : 0;
+  if (!result_.validations.empty()) {
+    const MetricGoal goal = MetricGoal::Of(config_, context_.options.metric, context_.options.maximize);
+    const std::map<std::string, double>& metrics = result_.validations.back().metrics;
+    const auto found = metrics.find(goal.metric);
+    if (found != metrics.end()) view->validation = *found;
+  }
+  view->trial.result.validations = result_.validations;
+  for (uint32_t epoch = 0; epoch < view->epoch; ++epoch) {
+    const EpochLoss& whole = losses_[epoch];
+    view->trial.result.epoch_losses.push_back(whole.examples > 0 ? whole.sum / whole.examples : 0);
+  }
   view->slowest_clock = clocks_.slowest();
   view->fastest_clock = clocks_.fastest();
   const uint64_t all = context_.options.train_examples * static_cast<uint64_t>(config_.model.epochs);

@@ -4,6 +4,8 @@
 //     marquee export --model DIR --out DIR      a kept model as arrays and TorchScript
 //     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
 //     marquee metrics                           docs/metrics.md
+//     marquee targets --cluster FILE            where Prometheus finds a cluster's processes
+//     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
 // Exit codes: 0; 1 it could not be done.
 
@@ -16,10 +18,13 @@
 #include <vector>
 
 #include "checkpoint/commands.h"
+#include "common/cluster_config.h"
 #include "common/log.h"
 #include "common/metric_catalogue.h"
 #include "common/program.h"
+#include "common/prometheus_targets.h"
 #include "common/security.h"
+#include "common/trace_merge.h"
 #include "common/version.h"
 #include "serving/exporter.h"
 #include "serving/kept_model.h"
@@ -113,6 +118,22 @@ absl::Status Verify(const std::string& folder) {
   return verified->all_good ? absl::OkStatus() : absl::DataLossError(fmt::format("{}: not all are good", folder));
 }
 
+absl::Status PrintTargets(const std::string& cluster, const std::string& run) {
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(cluster);
+  if (!config.ok()) return config.status();
+  const absl::StatusOr<std::string> targets = PrometheusTargets(*config, cluster, run);
+  if (!targets.ok()) return targets.status();
+  fmt::print("{}", *targets);
+  return absl::OkStatus();
+}
+
+absl::Status Trace(const std::string& folder, const std::string& out) {
+  const absl::StatusOr<TraceSummary> summary = MergeTraces(folder, out);
+  if (!summary.ok()) return summary.status();
+  fmt::print("{}", TraceText(*summary));
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("marquee: what needs no cluster", "marquee");
   app.set_version_flag("--version", fmt::format("marquee {}", Version()));
@@ -142,6 +163,13 @@ int Main(int argc, char** argv) {
   keygen->add_option("--out", folder, "Folder to write them to")->required();
   CLI::App* const metrics = app.add_subcommand("metrics", "Print docs/metrics.md: every metric that processes serve");
 
+  std::string cluster;
+  std::string run;
+  CLI::App* const targets =
+      app.add_subcommand("targets", "Print where Prometheus finds a cluster's processes, as a file for its file_sd_configs");
+  targets->add_option("--cluster", cluster, "The cluster file")->required();
+  targets->add_option("--run", run, "The folder of a running sweep, which knows the ports that the cluster file leaves free");
+
   std::string checkpoints;
   CLI::App* const checkpoint = app.add_subcommand("checkpoint", "Look at the checkpoints of a sweep");
   checkpoint->require_subcommand(1);
@@ -151,13 +179,20 @@ int Main(int argc, char** argv) {
     command->add_option("folder", checkpoints, "The folder of checkpoints (runs/NAME/checkpoints)")->required();
   }
 
+  std::string trace_folder, trace_out;
+  CLI::App* const trace = app.add_subcommand("trace", "One trace for Perfetto of what processes wrote with --trace-folder");
+  trace->add_option("folder", trace_folder, "The folder that they wrote to (runs/NAME/trace)")->required();
+  trace->add_option("--out", trace_out, "The file to write")->required();
+
   CLI11_PARSE(app, argc, argv);
   absl::Status status;
+  if (trace->parsed()) status = Trace(trace_folder, trace_out);
   if (list->parsed()) status = PrintCheckpoints(checkpoints);
   if (verify->parsed()) status = Verify(checkpoints);
   if (recommend->parsed()) status = Recommend(model, recommend_flags);
   if (exporting->parsed()) status = ExportModel(model, export_flags);
   if (keygen->parsed()) status = Keygen(folder);
+  if (targets->parsed()) status = PrintTargets(cluster, run);
   if (metrics->parsed()) fmt::print("{}", MetricsPage());
   return status.ok() ? 0 : Fail("marquee", status);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -11,6 +12,7 @@ namespace marquee {
 namespace {
 
 constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
+constexpr double kMib = 1 << 20;
 
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(Driver::now() - start); }
 
@@ -67,8 +69,14 @@ absl::Status TrialSession::WaitUntil(Condition condition) {
   return absl::OkStatus();
 }
 
+void TrialSession::Trace(std::string_view name, absl::Time begin, TraceArguments arguments) const {
+  if (context_.trace != nullptr) context_.trace->Span(name, begin, Driver::now(), arguments);
+}
+
 absl::Status TrialSession::Run() {
+  const absl::Time prepare_start = Driver::now();
   if (absl::Status status = context_.keep_alive.During([&] { return PrepareModel(); }); !status.ok()) return status;
+  Trace("prepare", prepare_start, {{"trial", assignment_.name}});
   driver_.client().StartSession(assignment_.session);
   if (absl::Status status = CreateTables(); !status.ok()) return status;
 
@@ -98,7 +106,9 @@ absl::Status TrialSession::PrepareModel() {
 }
 
 absl::Status TrialSession::CreateTables() {
-  driver_.link().DefineTables(model_->tables(), Driver::now(), driver_.outbox());
+  std::vector<TableDefinition> tables = model_->tables();
+  for (TableDefinition& table : tables) table.memory_budget_bytes = std::llround(config_.model.table_memory_mib * kMib);
+  driver_.link().DefineTables(tables, Driver::now(), driver_.outbox());
   absl::Status status = WaitUntil([&] { return driver_.link().tables().has_value(); });
   if (!status.ok() || Over()) return status;
   const std::vector<TableDefinition>& created = *driver_.link().tables();
@@ -141,9 +151,11 @@ absl::Status TrialSession::Train(const TrainChunk& chunk) {
       if (status = StartPull(*step->step, step->pull); !status.ok()) return status;
     }
     step->seconds.wait = SecondsSince(wait_start);
+    Trace("wait", wait_start, {{"step", step->clock}});
     const absl::Time pull_start = Driver::now();
     if (absl::Status status = FinishPull(step->pull); !status.ok() || Over()) return status;
     step->seconds.pull = SecondsSince(pull_start);
+    Trace("pull", pull_start, {{"step", step->clock}});
     ReportPulled();
     if (absl::Status status = Prefetch(); !status.ok()) return status;
     if (absl::Status status = ComputeAndPush(*step); !status.ok()) return status;
@@ -152,6 +164,7 @@ absl::Status TrialSession::Train(const TrainChunk& chunk) {
 }
 
 absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanStep() {
+  const absl::Time plan_start = Driver::now();
   TrainChunk& chunk = chunks_.front();
   const uint64_t batch = static_cast<uint64_t>(config_.model.batch_size);
   // Batches start at multiples of the batch size within an epoch, whoever trains them, so that a chunk taken over from a dead
@@ -167,6 +180,7 @@ absl::StatusOr<std::unique_ptr<TrialSession::PlannedStep>> TrialSession::PlanSte
   planned->chunk_next = end;
   chunk.next = end;
   if (chunk.next == chunk.end) chunks_.erase(chunks_.begin());
+  Trace("plan", plan_start, {{"step", planned->clock}});
   return planned;
 }
 
@@ -250,14 +264,17 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
   context_.metrics.StepBegins(config_.consistency, planned.clock, planned.slowest_at_pull);
   const absl::Time compute_start = Driver::now();
   const absl::StatusOr<double> loss_sum = context_.keep_alive.During([&] { return model_->Compute(step); });
+  if (absl::IsOutOfRange(loss_sum.status())) context_.metrics.NotFinite();
   if (!loss_sum.ok()) return loss_sum.status();
   planned.seconds.compute = SecondsSince(compute_start);
+  Trace("compute", compute_start, {{"step", planned.clock}, {"examples", step.examples}});
 
   const absl::Time wait_start = Driver::now();
   if (absl::Status status = Pump(absl::ZeroDuration()); !status.ok()) return status;
   absl::Status status = WaitUntil([&] { return IsMyTurn(planned.clock); });
   if (!status.ok() || Over()) return status;
   planned.seconds.wait += SecondsSince(wait_start);
+  Trace("wait", wait_start, {{"step", planned.clock}});
   const absl::Time push_start = Driver::now();
   status = WaitUntil([&] { return driver_.client().CanPush(); });
   if (!status.ok() || Over()) return status;
@@ -269,13 +286,16 @@ absl::Status TrialSession::ComputeAndPush(PlannedStep& planned) {
                                .ids = rows.ids,
                                .gradients = rows.gradients.data()});
   }
-  if (status = driver_.client().StartPush(tables, Driver::now(), driver_.outbox()); !status.ok()) return status;
+  status = driver_.client().StartPush(tables, Driver::now(), driver_.outbox());
+  if (absl::IsInvalidArgument(status)) context_.metrics.NotFinite();
+  if (!status.ok()) return status;
   progress_.StepPushed(Progress::Step{.last_push = driver_.client().pushes_started(),
                                       .chunk = planned.chunk,
                                       .chunk_next = planned.chunk_next,
                                       .examples = step.examples,
                                       .loss_sum = *loss_sum});
   planned.seconds.push = SecondsSince(push_start);
+  Trace("push", push_start, {{"step", planned.clock}});
   const StepSeconds& seconds = planned.seconds;
   progress_.AddSeconds(seconds.pull + seconds.wait, seconds.compute, seconds.push);
   context_.metrics.StepComputed(seconds, *loss_sum / static_cast<double>(step.examples));
@@ -317,6 +337,7 @@ absl::Status TrialSession::PullNow(Step& step) {
 }
 
 absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
+  const absl::Time start = Driver::now();
   if (evaluation_ != chunk.evaluation) {
     absl::StatusOr<std::unique_ptr<Step>> shared = model_->PlanEvaluation();
     if (!shared.ok()) return shared.status();
@@ -334,6 +355,7 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
   if (!step.ok()) return step.status();
   if (absl::Status status = PullNow(**step); !status.ok() || Over()) return status;
   absl::StatusOr<MetricSums> sums = context_.keep_alive.During([&] { return model_->Evaluate(**step); });
+  if (absl::IsOutOfRange(sums.status())) context_.metrics.NotFinite();
   if (!sums.ok()) return sums.status();
 
   EvaluationReport report{.evaluation = chunk.evaluation, .chunk = chunk.chunk, .examples = examples.size(), .sums = {}};
@@ -345,6 +367,7 @@ absl::Status TrialSession::Evaluate(const EvaluationChunk& chunk) {
                                          .negatives = static_cast<uint32_t>(counts.negatives)});
     }
   }
+  Trace("evaluate", start, {{"chunk", chunk.chunk}, {"examples", examples.size()}});
   context_.metrics.Evaluated(examples.size());
   driver_.link().Report(std::move(report), Driver::now(), driver_.outbox());
   return Pump(absl::ZeroDuration());

@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/trace.h"
 #include "common/trial_config.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
@@ -40,6 +41,7 @@ struct WorkerContext {
   KeepAlive& keep_alive;
   const Dataset& data;
   WorkerMetrics& metrics;
+  TraceTrack* trace = nullptr;  // what its thread does; null: nothing is traced
   std::string device = "auto";
   absl::Duration orphan_after = absl::Seconds(60);  // the scheduler silent for so long: give up
   const std::atomic<bool>& stop;                    // true: end at the next step
@@ -65,6 +67,9 @@ class TrialSession {
   absl::Status Pump(absl::Duration timeout);
   template <typename Condition>
   absl::Status WaitUntil(Condition condition);
+
+  // What this thread has done since `begin`, for the trace.
+  void Trace(std::string_view name, absl::Time begin, TraceArguments arguments = {}) const;
 
   absl::Status PrepareModel();
   absl::Status CreateTables();

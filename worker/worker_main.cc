@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/cluster_config.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "common/version.h"
 #include "dataset/dataset.h"
@@ -29,14 +31,21 @@ struct Flags {
   std::string name;
   std::string scheduler;
   std::string data;
+  std::string host;
   double orphan_seconds = 60;
+  bool until_input_ends = false;
+  std::string trace_folder;
 };
 
 absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
-  const WorkerPlace* place = config.worker(flags.name);
-  if (place != nullptr) return *place;
-  return absl::InvalidArgumentError(
-      fmt::format("{}: no worker of the name '{}' under cluster.workers", flags.cluster, flags.name));
+  const WorkerPlace* const named = config.worker(flags.name);
+  if (named == nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: no worker of the name '{}' under cluster.workers", flags.cluster, flags.name));
+  }
+  WorkerPlace place = *named;
+  if (absl::Status status = ReplaceHost(config, flags.host, &place.host); !status.ok()) return status;
+  return place;
 }
 
 absl::Status RunWorker(const Flags& flags) {
@@ -70,6 +79,11 @@ absl::Status RunWorker(const Flags& flags) {
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context, self, *options);
   if (!transport.ok()) return transport.status();
 
+  const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
+  if (!trace.ok()) return trace.status();
+  std::optional<TraceTrack> steps;
+  if (*trace != nullptr) steps.emplace((*trace)->AddTrack("steps"));
+
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
   Driver driver(**transport, self,
@@ -78,13 +92,14 @@ absl::Status RunWorker(const Flags& flags) {
                              .process_id = static_cast<uint32_t>(getpid()),
                              .metrics_endpoint = *metrics_endpoint,
                              .data_checksum = (*data)->checksum()},
-                scheduler);
+                scheduler, trace->get());
   KeepAlive keep_alive(driver, config->longest_step);
   WorkerMetrics worker_metrics(metrics, **transport);
   WorkerContext context{.driver = driver,
                         .keep_alive = keep_alive,
                         .data = **data,
                         .metrics = worker_metrics,
+                        .trace = steps.has_value() ? &*steps : nullptr,
                         .device = place->device,
                         .orphan_after = absl::Seconds(flags.orphan_seconds),
                         .stop = StopRequested()};
@@ -104,10 +119,16 @@ int main(int argc, char** argv) {
   app.add_option("--name", flags.name, "This worker's name in the cluster file (w0, w1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--data", flags.data, "The data file, if not the cluster file's");
+  app.add_option("--host", flags.host, "The address to listen on and to be known by, if not the cluster file's");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--until-input-ends", flags.until_input_ends,
+               "Ends when its standard input does: for whoever starts it from another machine");
+  app.add_option("--trace-folder", flags.trace_folder,
+                 "Write where this worker's time goes into a file in this folder; `marquee trace` makes one trace of all");
   CLI11_PARSE(app, argc, argv);
+  if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("worker/" + flags.name);
   if (const absl::Status status = marquee::RunWorker(flags); !status.ok()) return marquee::Fail("worker", status);
   return marquee::StopSignal() == 0 ? 0 : 128 + marquee::StopSignal();

@@ -22,6 +22,7 @@ WorkerMetrics::WorkerMetrics(Metrics& metrics, const Transport& transport)
       wait_seconds_(metrics.Get(metric::kStepSeconds, {"wait"})),
       compute_seconds_(metrics.Get(metric::kStepSeconds, {"compute"})),
       push_seconds_(metrics.Get(metric::kStepSeconds, {"push"})),
+      not_finite_(metrics.Get(metric::kNotFinite)),
       staleness_(metrics.Get(metric::kStaleness)),
       violations_(metrics.Get(metric::kStalenessViolations)) {}
 
@@ -69,6 +70,7 @@ void WorkerMetrics::Update(Driver& driver, absl::Time now) {
   if (now < next_update_) return;
   next_update_ = now + kUpdateInterval;
   transport_metrics_.Update(transport_);
+  metrics_.SetMissing(driver.link().registered() ? "" : "not registered with the scheduler");
   CopyCounters(driver.client().counters());
   metrics_.Get(metric::kView).Set(static_cast<double>(driver.link().view().number));
   metrics_.Get(metric::kUnacknowledgedPushes)

@@ -35,6 +35,8 @@ class WorkerMetrics {
 
   // A step begins to compute on rows whose pull was sent when the slowest clock was `slowest_at_pull`.
   void StepBegins(const ConsistencyConfig& consistency, uint64_t clock, uint64_t slowest_at_pull);
+  // A loss, gradient or score was a NaN or an infinity.
+  void NotFinite() { not_finite_.Increment(); }
   void StepComputed(const StepSeconds& seconds, double mean_loss);
   void StepsAcknowledged(int steps, uint64_t examples, uint64_t clock, uint64_t slowest_clock);
   void Evaluated(uint64_t examples) { evaluated_.Increment(static_cast<double>(examples)); }
@@ -55,6 +57,7 @@ class WorkerMetrics {
   prometheus::Histogram& wait_seconds_;
   prometheus::Histogram& compute_seconds_;
   prometheus::Histogram& push_seconds_;
+  prometheus::Counter& not_finite_;
   prometheus::Histogram& staleness_;
   prometheus::Counter& violations_;
   std::string trial_;

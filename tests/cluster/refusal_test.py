@@ -8,14 +8,11 @@ import socket
 import subprocess
 import unittest
 
-from cluster import BIN, CLUSTER, TWO_TOWER, Cluster, make_keys, models, training, wait_for
+from cluster import BIN, CLUSTER, GREETING, READY, TWO_TOWER, Cluster, make_keys, models, send_frame, training, wait_for
 
 SHORT = models(1, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
 
-GREETING = bytes([0xFF] + [0] * 8 + [0x7F, 3, 0]) + b"NULL" + bytes(48)  # of ZeroMQ: ZMTP 3.0, NULL mechanism
-# What may follow it: a DEALER says that it is ready, then sends one frame that is no message.
-RAW_DEALER_WITH_GARBAGE = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER" + b"\x00\x08garbage!"
-
+MALFORMED = re.compile(r'marquee_rejected_total{reason="malformed"} [1-9]')
 UNAUTHORIZED = re.compile(r'marquee_rejected_total{reason="unauthorized"} [1-9]')
 
 
@@ -90,12 +87,16 @@ class GarbageTest(unittest.TestCase):
             self.assertGreaterEqual(len(ports), 7)
             for port in ports:
                 host, number = port.split("://")[-1].rsplit(":", 1)
-                for start in (b"", GREETING, GREETING + RAW_DEALER_WITH_GARBAGE):
+                for start in (b"", GREETING, GREETING + READY):
                     with socket.create_connection((host, int(number)), timeout=5) as connection:
                         try:
                             connection.sendall(start + noise.randbytes(4096))
                         except OSError:
                             pass  # refused already
+            for name in ("scheduler", "s0", "s1"):
+                for endpoint in cluster.endpoints()[name]["listens"]:
+                    send_frame(endpoint, b"garbage!")
+                wait_for(lambda: MALFORMED.search(cluster.metrics(name) or ""), f"{name} counts what is no message", 30)
             self.assertEqual(cluster.wait(), 0)
             board = cluster.leaderboard()
             self.assertEqual(board["trials"][0]["status"], "finished")
@@ -154,7 +155,7 @@ class MetricsTest(unittest.TestCase):
         listed = subprocess.run([BIN / "marquee", "metrics"], check=True, capture_output=True, text=True).stdout
         names = {line.split("`")[1] for line in listed.splitlines() if line.startswith("| `marquee_")}
         self.assertGreater(len(names), 20)
-        sweep = models(200, TWO_TOWER) + "sweep: {method: grid, models: [two_tower]}\n"
+        sweep = models(200, TWO_TOWER) + "    table_memory_mib: 100\n" + "sweep: {method: grid, models: [two_tower], validate_every: 1}\n"
         with Cluster(sweep) as cluster:
             cluster.start()
             wait_for(lambda: training(cluster), "training")

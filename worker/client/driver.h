@@ -8,19 +8,24 @@
 //     while (!driver.link().assignment()) if (auto status = driver.Pump(absl::Milliseconds(100)); !status.ok()) return status;
 //     auto pull = driver.client().StartPull(tables, driver.now(), driver.outbox());
 
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/message.h"
+#include "common/trace.h"
 #include "common/transport.h"
 #include "worker/client/client.h"
+#include "worker/client/client_trace.h"
 #include "worker/client/scheduler_link.h"
 
 namespace marquee {
 
 class Driver {
  public:
-  // `transport` must outlive the driver.
-  Driver(Transport& transport, const Identity& self, ClientOptions options, Registration registration, Peer scheduler);
+  // `transport` and `trace` must outlive the driver; nothing is traced without a trace.
+  Driver(Transport& transport, const Identity& self, ClientOptions options, Registration registration, Peer scheduler,
+         TraceFile* trace = nullptr);
 
   // Waits up to `timeout` for messages, less if a timer is due before, then hands them out and runs the timers. What the
   // scheduler says of views goes to the client, and what shards hint at to the link. Returns link().status(): not OK if the
@@ -29,17 +34,19 @@ class Driver {
 
   Client& client() { return client_; }
   SchedulerLink& link() { return link_; }
-  Outbox& outbox() { return transport_; }
+  Outbox& outbox() { return trace_.has_value() ? static_cast<Outbox&>(*trace_) : transport_; }
   // What to pass as `now` to client() and link(): never goes back, and tells nothing of the date.
   static absl::Time now();
 
  private:
   void RunTimers();
+  void TakeAnswer(const Message& message);
 
   Transport& transport_;
   Peer scheduler_;
   Client client_;
   SchedulerLink link_;
+  std::optional<ClientTrace> trace_;
 };
 
 }  // namespace marquee

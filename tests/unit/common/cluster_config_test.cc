@@ -49,6 +49,19 @@ TEST_F(ClusterConfigTest, CountsMakeNamesOnLoopback) {
   EXPECT_EQ(config->data_file, (folder_ / "some/data.mq").string());
 }
 
+TEST_F(ClusterConfigTest, CountsTakeMetricsPortsOneAfterTheOther) {
+  const absl::StatusOr<ClusterConfig> config =
+      Load("cluster:\n  servers: {count: 2, metrics_port: 9101}\n  workers: {count: 2, metrics_port: 9103}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->servers[0].metrics_port, 9101);
+  EXPECT_EQ(config->servers[1].metrics_port, 9102);
+  EXPECT_EQ(config->workers[1].metrics_port, 9104);
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 2, metrics_port: 9101}\n  workers: {count: 2, metrics_port: 9102}\n"),
+              HasSubstr("gives port 9102"));
+  EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 2, metrics_port: 65535}\n  workers: {count: 1}\n"),
+              HasSubstr("must leave room for 2 processes"));
+}
+
 TEST_F(ClusterConfigTest, ListsSayEveryPlace) {
   const absl::StatusOr<ClusterConfig> config = Load(R"(
 cluster:
@@ -81,6 +94,22 @@ data: data.mq
   EXPECT_EQ(config->data_file, (folder_ / "data.mq").string());
 }
 
+TEST_F(ClusterConfigTest, StatusPageOffLoopbackNeedsAToken) {
+  const std::string yaml = kSmall;
+  const absl::StatusOr<ClusterConfig> plain = Load(yaml);
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  EXPECT_EQ(plain->status.host, "127.0.0.1");
+  EXPECT_EQ(plain->status.port, 0);
+  EXPECT_THAT(ErrorOf(yaml + "  status: {host: 0.0.0.0, port: 7701}\n"),
+              testing::AllOf(HasSubstr("cluster.status.token_file"), HasSubstr("is missing"), HasSubstr("'0.0.0.0'")));
+  const absl::StatusOr<ClusterConfig> open = Load(yaml + "  status: {host: 0.0.0.0, port: 7701, token_file: token}\n");
+  ASSERT_TRUE(open.ok()) << open.status();
+  EXPECT_EQ(open->status.port, 7701);
+  EXPECT_EQ(open->status.token_file, (folder_ / "token").string());
+  EXPECT_THAT(ErrorOf(yaml + "  status: {prot: 1}\n"), HasSubstr("did you mean 'port'?"));
+  EXPECT_THAT(ErrorOf(yaml + "  scheduler: {port: 7701}\n  status: {port: 7701}\n"), HasSubstr("gives port 7701"));
+}
+
 TEST_F(ClusterConfigTest, OffLoopbackNeedsSecurity) {
   const std::string yaml =
       "cluster:\n  launcher: external\n  scheduler: {host: 10.0.0.1, port: 1}\n  servers: {count: 1}\n  workers: {count: 1}\n";
@@ -105,7 +134,7 @@ TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
            Case{"lease_seconds: 2", "at least 3 heartbeats"},
            Case{"lease_second: 20", "did you mean 'lease_seconds'"},
            Case{"longest_step_seconds: 0", "cluster.longest_step_seconds"},
-           Case{"launcher: magic", "'local' or 'external'"},
+           Case{"launcher: magic", "'local', 'external', 'ssh' or 'slurm'"},
            Case{"launcher: external", "scheduler.port must be given"},
            Case{"keys: folder", "security 'curve' only"},
            Case{"max_queued_mib: 1", "must hold one message"},
@@ -131,7 +160,76 @@ TEST_F(ClusterConfigTest, NamesAndPortsAreTakenOnce) {
   EXPECT_THAT(ErrorOf(with_servers("[{host: localhost}]")), HasSubstr("name': is missing"));
   EXPECT_THAT(ErrorOf(with_servers("[{name: a, port: 7, shards: 2}, {name: b, port: 8}]")), HasSubstr("gives port 8"));
   EXPECT_THAT(ErrorOf(with_servers("[{name: a, port: 65535, shards: 2}]")), HasSubstr("leave room"));
-  EXPECT_THAT(ErrorOf(with_servers("[{name: a, host: 10.1.1.1}]\n  security: none")), HasSubstr("must be 'external'"));
+  EXPECT_THAT(ErrorOf(with_servers("[{name: a, host: 10.1.1.1}]\n  security: none")), HasSubstr("must be 'ssh' or 'external'"));
+}
+
+TEST_F(ClusterConfigTest, SshSaysHowToConnect) {
+  const std::string cluster =
+      "cluster:\n  launcher: ssh\n  security: none\n  servers: [{name: a, host: 10.0.0.2}]\n  workers: {count: 1}\n";
+  const std::string reached = cluster + "  scheduler: {host: 10.0.0.1}\n";
+  const absl::StatusOr<ClusterConfig> config = Load(reached + R"(
+  ssh:
+    user: trainer
+    port: 2222
+    identity_file: id
+    config_file: /etc/other
+    options: [Compression=yes]
+    programs: /opt/marquee
+    prefix: [nice, "-n", "5"]
+    environment: {LANG: C, A_1: "x y"}
+)");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->launcher, ClusterConfig::Launcher::kSsh);
+  EXPECT_EQ(config->ssh.user, "trainer");
+  EXPECT_EQ(config->ssh.port, 2222);
+  EXPECT_EQ(config->ssh.identity_file, (folder_ / "id").string());
+  EXPECT_EQ(config->ssh.config_file, "/etc/other");
+  EXPECT_EQ(config->ssh.programs, "/opt/marquee");
+  EXPECT_EQ(config->ssh.prefix.size(), 3U);
+  EXPECT_EQ(config->ssh.environment.at("A_1"), "x y");
+  EXPECT_TRUE(Load(reached).ok()) << "all of it may be ssh's own";
+
+  EXPECT_THAT(ErrorOf(cluster), HasSubstr("host '10.0.0.2' cannot reach"));
+  EXPECT_THAT(ErrorOf(reached + "  checkpoints: {keep: 2}\n"), HasSubstr("cluster.checkpoints.folder"));
+  EXPECT_THAT(ErrorOf(reached + "  ssh: {options: [Compression]}\n"), HasSubstr("NAME=VALUE"));
+  EXPECT_THAT(ErrorOf(reached + "  ssh: {programs: bin}\n"), HasSubstr("absolute"));
+  EXPECT_THAT(ErrorOf(reached + "  ssh: {identity_file: ~/.ssh/id}\n"), HasSubstr("without '~'"));
+  EXPECT_THAT(ErrorOf(reached + "  ssh: {environment: {a-b: c}}\n"), HasSubstr("cluster.ssh.environment.a-b"));
+  EXPECT_THAT(ErrorOf(reached + "  ssh: {users: x}\n"), HasSubstr("did you mean 'user'"));
+  EXPECT_THAT(ErrorOf(std::string(kSmall) + "  ssh: {user: x}\n"), HasSubstr("launcher 'ssh' only"));
+}
+
+TEST_F(ClusterConfigTest, SlurmTakesHostsFromTheJob) {
+  const std::string cluster = "cluster:\n  launcher: slurm\n  servers: {count: 2}\n  workers: {count: 1}\n";
+  const std::string said = cluster + "  security: none\n";
+  const absl::StatusOr<ClusterConfig> config = Load(said + "  slurm: {options: [--mem=1G], worker_options: [--gpus=1]}\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->launcher, ClusterConfig::Launcher::kSlurm);
+  EXPECT_EQ(config->slurm.options, std::vector<std::string>{"--mem=1G"});
+  EXPECT_EQ(config->slurm.worker_options, std::vector<std::string>{"--gpus=1"});
+  EXPECT_TRUE(Load(said + "  checkpoints: {keep: 2}\n").ok()) << "nodes share the sweep's own folder";
+
+  EXPECT_THAT(ErrorOf(cluster), HasSubstr("cluster.security"));
+  EXPECT_THAT(ErrorOf(said + "  scheduler: {host: 10.0.0.1}\n"), HasSubstr("host '10.0.0.1' must not stand here"));
+  EXPECT_THAT(ErrorOf(said + "  slurm: {option: [x]}\n"), HasSubstr("did you mean 'options'"));
+  EXPECT_THAT(ErrorOf(std::string(kSmall) + "  slurm: {}\n"), HasSubstr("launcher 'slurm' only"));
+}
+
+TEST_F(ClusterConfigTest, HostMayBeReplaced) {
+  absl::StatusOr<ClusterConfig> config = Load(kSmall);
+  ASSERT_TRUE(config.ok()) << config.status();
+  std::string host = "127.0.0.1";
+  EXPECT_TRUE(ReplaceHost(*config, "", &host).ok());
+  EXPECT_EQ(host, "127.0.0.1");
+  EXPECT_TRUE(ReplaceHost(*config, "127.0.0.2", &host).ok());
+  EXPECT_EQ(host, "127.0.0.2");
+  EXPECT_THAT(std::string(ReplaceHost(*config, "10.0.0.1", &host).message()), HasSubstr("cluster.security"));
+  EXPECT_THAT(std::string(ReplaceHost(*config, "10.0.0.1/x", &host).message()), HasSubstr("10.0.0.1/x"));
+  EXPECT_EQ(host, "127.0.0.2");
+  config = Load(std::string(kSmall) + "  security: none\n");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(ReplaceHost(*config, "10.0.0.1", &host).ok());
+  EXPECT_EQ(host, "10.0.0.1");
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "common/metrics.h"
 
 #include <arpa/inet.h>
+#include <capnp/schema.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -19,6 +21,7 @@
 #include <vector>
 
 #include "common/transport_metrics.h"
+#include "schemas/wire.capnp.h"
 #include "tests/unit/common/transport_testing.h"
 
 namespace marquee {
@@ -74,14 +77,13 @@ std::string TypeName(MetricType type) {
   return type == MetricType::kGauge ? "gauge" : "histogram";
 }
 
-std::string Fetch(const std::string& endpoint) {
+std::string Fetch(const std::string& endpoint, const std::string& request = "GET /metrics HTTP/1.0\r\n\r\n") {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
   EXPECT_EQ(send(fd, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
   std::string page;
   char buffer[4096];
@@ -156,6 +158,14 @@ TEST(MetricsTest, KnownLabelsStartAtZero) {
   EXPECT_THAT(text, Not(HasSubstr("marquee_steps_total")));
 }
 
+TEST(MetricsTest, RejectionsOfAllReasonsStartAtZero) {
+  const std::string text = Metrics(kServer).Text();
+  for (const auto code : capnp::Schema::from<wire::Error::Code>().getEnumerants()) {
+    const std::string name(code.getProto().getName().cStr());
+    EXPECT_THAT(text, HasSubstr(fmt::format("marquee_rejected_total{{reason=\"{}\"}} 0", name)));
+  }
+}
+
 TEST(MetricsTest, HandlesAreThoseServed) {
   Metrics metrics(kServer);
   metrics.Get(metric::kRows, {"pull"}).Increment(5);
@@ -193,6 +203,22 @@ TEST(MetricsTest, ServesOnAPortOfItsOwn) {
   EXPECT_THAT(std::string(taken.status().message()), HasSubstr(*endpoint));
   EXPECT_FALSE(second.Serve("no-such-host.invalid", 0).ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(first.Serve("127.0.0.1", 0).status()));
+}
+
+TEST(MetricsTest, SaysWhetherTheProcessIsReady) {
+  Metrics metrics(kServer);
+  const auto endpoint = metrics.Serve("127.0.0.1", 0);
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  const auto ask = [&](const std::string& path) { return Fetch(*endpoint, "GET " + path + " HTTP/1.0\r\n\r\n"); };
+  EXPECT_THAT(ask("/healthz"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(ask("/readyz"), StartsWith("HTTP/1.1 503"));
+  metrics.SetMissing("no view yet");
+  EXPECT_THAT(ask("/readyz"), HasSubstr("not ready: no view yet"));
+  metrics.SetMissing("");
+  EXPECT_THAT(ask("/readyz"), StartsWith("HTTP/1.1 200 OK"));
+  EXPECT_THAT(ask("/other"), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(Fetch(*endpoint, "DELETE /metrics HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 405"));
+  EXPECT_THAT(Fetch(*endpoint, "GET /metricsx HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.1 404"));
 }
 
 TEST(MetricsTest, TellsOfTheProcess) {

@@ -26,6 +26,7 @@ model:
   dense_optimizer: {kind: adam, learning_rate: 0.001, schedule: cosine, warmup_epochs: 0.5}
   epochs: 5
   batch_size: 1024
+  table_memory_mib: 1.5
 )";
 
 constexpr char kRanking[] = R"(name: ranking
@@ -112,6 +113,7 @@ TEST(TrialConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->consistency.staleness, 4);
   EXPECT_EQ(config->repeats, "retrieval");
   EXPECT_EQ(config->validation, (ValidationConfig{.every = 2, .patience = 3, .min_delta = 0.001}));
+  EXPECT_EQ(config->model.table_memory_mib, 1.5);
   EXPECT_EQ(config->model.start_from, "/kept/models/retrieval-0");
   const ModelConfig& model = config->model;
   EXPECT_THAT(model.query.layers, ElementsAre(48, 16));

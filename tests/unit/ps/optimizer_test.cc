@@ -143,7 +143,7 @@ TEST_P(OptimizerAgainstReference, StaysCloseOverManyPushes) {
   for (const uint32_t dim : {1U, 3U, 8U, 16U, 31U, 64U}) {
     std::vector<float> weights(dim);
     for (float& weight : weights) weight = normal(random);
-    std::vector<float> state(RowUpdater::StateWidth(optimizer.kind, dim) + 1, 1234);
+    std::vector<float> state(StateWidth(optimizer.kind, dim) + 1, 1234);
     RowUpdater updater(optimizer, dim);
     updater.InitializeState(state.data());
     ReferenceRow reference(optimizer, std::vector<double>(weights.begin(), weights.end()));
@@ -169,7 +169,7 @@ INSTANTIATE_TEST_SUITE_P(All, OptimizerAgainstReference, testing::ValuesIn(AllVa
 TEST_P(OptimizerAgainstReference, BitsDoNotDependOnTheAddress) {
   const Optimizer& optimizer = GetParam().optimizer;
   constexpr uint32_t kDim = 37;
-  const uint32_t width = RowUpdater::StateWidth(optimizer.kind, kDim);
+  const uint32_t width = StateWidth(optimizer.kind, kDim);
   RowUpdater updater(optimizer, kDim);
   std::vector<std::vector<float>> results;
   for (size_t offset = 0; offset < 16; ++offset) {
@@ -197,7 +197,7 @@ TEST(Optimizer, ZeroGradientsAndZeroEpsilonsMakeNoNan) {
     variant.optimizer.ftrl_l2 = 0;
     RowUpdater updater(variant.optimizer, 5);
     std::vector<float> weights(5, 0);
-    std::vector<float> state(RowUpdater::StateWidth(variant.optimizer.kind, 5) + 1);
+    std::vector<float> state(StateWidth(variant.optimizer.kind, 5) + 1);
     updater.InitializeState(state.data());
     const std::vector<float> zero(5, 0);
     for (int push = 0; push < 3; ++push) updater.Update(weights.data(), state.data(), zero.data(), 0.1F);
@@ -210,7 +210,7 @@ TEST(Optimizer, ARateOfZeroLeavesWeightsAlone) {
     if (variant.optimizer.max_norm > 0) continue;
     RowUpdater updater(variant.optimizer, 5);
     std::vector<float> weights(5, 0.5F);
-    std::vector<float> state(RowUpdater::StateWidth(variant.optimizer.kind, 5) + 1);
+    std::vector<float> state(StateWidth(variant.optimizer.kind, 5) + 1);
     updater.InitializeState(state.data());
     updater.Update(weights.data(), state.data(), std::vector<float>(5, 1).data(), 0);
     EXPECT_EQ(weights, std::vector<float>(5, 0.5F)) << variant.name;

@@ -63,6 +63,26 @@ TEST(CoordinatorCheckpointTest, WorkerThatDoesNotComeToAPauseEndsTheAttemptAlone
   EXPECT_EQ(worker.GetWork().envelope().getBody().getWork().getTrain().getNumber(), 2U);
 }
 
+TEST(CoordinatorCheckpointTest, AgeIsThatOfTrainingWhichNoCheckpointHolds) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  harness.Advance(absl::Seconds(3));
+  EXPECT_EQ(harness.coordinator().checkpoint_age(harness.now), absl::ZeroDuration());
+  FakeWorker worker(harness, "w0");
+  TrainSome(harness, worker, 1);
+  harness.Advance(absl::Seconds(3));
+  EXPECT_EQ(harness.coordinator().checkpoint_age(harness.now), absl::Seconds(3));
+  harness.coordinator().RequestCheckpoint();
+  harness.Advance(absl::Milliseconds(1));
+  ASSERT_THAT(harness.checkpoints.made, SizeIs(1));
+  harness.Advance(absl::Seconds(2));
+  EXPECT_EQ(harness.coordinator().checkpoint_age(harness.now), absl::Seconds(2));
+  for (const std::string& server : harness.options().servers) harness.RegisterServer(server);
+  worker.WorkToTheEnd();
+  EXPECT_EQ(harness.coordinator().checkpoint_age(harness.now), absl::ZeroDuration());
+}
+
 TEST(CoordinatorCheckpointTest, ServerLostWhileFilesAreWrittenLeavesNone) {
   Harness harness;
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
@@ -171,7 +191,7 @@ TEST(CoordinatorCheckpointTest, TrialThatEndsDuringTheCutIsNotInIt) {
   ASSERT_TRUE(trains.GetWork().envelope().getBody().getWork().isTrain());
   trains.Train(0, 20);
   trains.Tick();
-  while (!ends.GetWork().envelope().getBody().getWork().isEvaluate()) ASSERT_TRUE(ends.WorkOnce());
+  for (int i = 0; i < 100 && harness.Trial().phase != "validation"; ++i) ASSERT_TRUE(ends.WorkOnce());
   harness.shards.at("shard:s1").loses_cuts = true;
   harness.coordinator().RequestCheckpoint();
   harness.Advance(absl::Milliseconds(1));

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "absl/time/clock.h"
+#include "scheduler/launch_local.h"
 #include "tests/unit/scheduler/temporary_folder.h"
 
 namespace marquee {
@@ -17,8 +18,18 @@ using testing::HasSubstr;
 constexpr absl::Duration kDeadline = absl::Seconds(30);
 
 ProcessPlan Shell(const std::string& name, const std::string& script) {
-  return ProcessPlan{.name = name, .program = "/bin/sh", .arguments = {"-c", script}, .threads = 3};
+  ProcessPlan plan;
+  plan.name = name;
+  plan.program = "/bin/sh";
+  plan.arguments = {"-c", script};
+  plan.threads = 3;
+  return plan;
 }
+
+class LocalLauncher : public Launcher {
+ public:
+  explicit LocalLauncher(const TemporaryFolder& folder) : Launcher(std::make_unique<LocalEngine>(), folder.Path("logs")) {}
+};
 
 // Polls until a process has ended.
 Launcher::Exit NextExit(Launcher& launcher) {
@@ -34,8 +45,8 @@ Launcher::Exit NextExit(Launcher& launcher) {
 
 TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}).ok());
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}, absl::Now()).ok());
   const Launcher::Exit first = NextExit(launcher);
   EXPECT_EQ(first.name, "w0");
   EXPECT_EQ(first.how, "exit code 7");
@@ -46,24 +57,27 @@ TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
 
 TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}).ok());
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(
+      launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
 }
 
 TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}).ok());
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}, absl::Now()).ok());
   EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
 }
 
 TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
+  LocalLauncher launcher(folder);
   ASSERT_TRUE(
-      launcher.Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")})
+      launcher
+          .Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                 absl::Now())
           .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/w1.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
@@ -74,8 +88,8 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
 
 TEST(LauncherTest, LetGoMeansNoRestart) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}).ok());
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}, absl::Now()).ok());
   launcher.LetGo();
   EXPECT_EQ(NextExit(launcher).how, "exit code 0");
   ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
@@ -84,8 +98,8 @@ TEST(LauncherTest, LetGoMeansNoRestart) {
 
 TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   const TemporaryFolder folder;
-  Launcher launcher(folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}).ok());
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   absl::Status status;
   absl::Time now = absl::Now();  // runs ahead, so that no restart has to be waited for
@@ -96,6 +110,71 @@ TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
     absl::SleepFor(absl::Milliseconds(1));
   }
   EXPECT_THAT(std::string(status.message()), testing::AllOf(HasSubstr("w0"), HasSubstr("w0.log")));
+}
+
+// An engine of one machine whose ends mean what the test says.
+class JudgingEngine : public LocalEngine {
+ public:
+  explicit JudgingEngine(LaunchEnd end) : end_(std::move(end)) {}
+  LaunchCommand CommandFor(const ProcessPlan& plan) override {
+    LaunchCommand command = LocalEngine::CommandFor(plan);
+    command.lifeline = true;
+    return command;
+  }
+  LaunchEnd Judge(const ProcessPlan&, const ProcessEnd&) override { return end_; }
+
+ private:
+  const LaunchEnd end_;
+};
+
+// Polls, with a clock that runs ahead, until there is an error or there were so many ends.
+absl::Status AfterEnds(Launcher& launcher, int ends) {
+  const absl::Time deadline = absl::Now() + kDeadline;
+  absl::Time now = absl::Now();
+  while (ends > 0 && absl::Now() < deadline) {
+    now += absl::Milliseconds(100);
+    const auto exits = launcher.Poll(now);
+    if (!exits.ok()) return exits.status();
+    ends -= static_cast<int>(exits->size());
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return ends > 0 ? absl::DeadlineExceededError("too few ends") : absl::OkStatus();
+}
+
+TEST(LauncherTest, HopelessPlaceIsGivenUpAtOnce) {
+  const TemporaryFolder folder;
+  Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{LaunchEnd::Kind::kHopeless, "host h has no such program"}),
+                    folder.Path("logs"));
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo not found; exit 127")}, absl::Now()).ok());
+  EXPECT_EQ(AfterEnds(launcher, 2).message(), "s0 cannot be started: exit code 127 (host h has no such program): not found");
+}
+
+TEST(LauncherTest, PlaceThatNeverAnsweredIsGivenUpAndOneThatDidIsNot) {
+  const TemporaryFolder folder;
+  const LaunchEnd unreachable{LaunchEnd::Kind::kUnreachable, "h is away"};
+  Launcher launcher(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
+  ASSERT_TRUE(launcher.Start({Shell("s0", "echo who are you; exit 255")}, absl::Now()).ok());
+  EXPECT_THAT(std::string(AfterEnds(launcher, 100).message()),
+              testing::AllOf(HasSubstr("s0 ended 6 times"), HasSubstr("h is away"), HasSubstr("who are you")));
+
+  Launcher known(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
+  ASSERT_TRUE(known.Start({Shell("s1", "exit 255")}, absl::Now()).ok());
+  known.CameUp("s1");
+  EXPECT_TRUE(AfterEnds(known, 20).ok());
+}
+
+TEST(LauncherTest, CommandWithALifelineStopsWhenItIsCut) {
+  const TemporaryFolder folder;
+  Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{}), folder.Path("logs"));
+  ASSERT_TRUE(
+      launcher.Start({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}, absl::Now())
+          .ok());
+  const absl::Time deadline = absl::Now() + kDeadline;
+  while (folder.Read("logs/s0.log") != "started\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  EXPECT_EQ(launcher.running(), 2U);
+  launcher.Stop(kDeadline);
+  EXPECT_LT(absl::Now(), deadline) << "nobody had to be killed";
+  EXPECT_EQ(folder.Read("logs/s0.log"), "started\nstopped\n");
 }
 
 TEST(LauncherTest, MissingProgramIsNamed) {

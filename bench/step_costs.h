@@ -1,0 +1,20 @@
+#ifndef MARQUEE_BENCH_STEP_COSTS_H_
+#define MARQUEE_BENCH_STEP_COSTS_H_
+
+// Measures what a training step of a model costs a worker besides its talk with servers, for common/machine_constants.h.
+
+#include "absl/status/statusor.h"
+#include "common/machine_constants.h"
+#include "common/trial_config.h"
+#include "dataset/dataset.h"
+#include "dataset/split.h"
+
+namespace marquee {
+
+// Plans and computes steps of the worker's own model on one thread for about `seconds`, after a few to warm up; the median
+// counts. Rows of tables are counted over the first epoch.
+absl::StatusOr<StepCost> MeasureStepCost(const TrialConfig& config, const Dataset& data, const Split& split, double seconds);
+
+}  // namespace marquee
+
+#endif  // MARQUEE_BENCH_STEP_COSTS_H_

@@ -1,0 +1,17 @@
+#ifndef MARQUEE_SCHEDULER_STATUS_ASSETS_H_
+#define MARQUEE_SCHEDULER_STATUS_ASSETS_H_
+
+// The files of scheduler/status, which are part of the program.
+
+#include <string_view>
+
+namespace marquee {
+
+std::string_view StatusHtml();
+std::string_view StatusScript();
+std::string_view StatusStyle();
+std::string_view LoginHtml();
+
+}  // namespace marquee
+
+#endif  // MARQUEE_SCHEDULER_STATUS_ASSETS_H_
