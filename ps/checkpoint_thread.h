@@ -48,7 +48,7 @@ class CheckpointThread : public CheckpointIo {
   std::deque<std::pair<std::function<void()>, size_t>> tasks_;  // of writing, and their bytes
   size_t task_bytes_ = 0;
   std::optional<absl::StatusOr<RowFileSummary>> written_;
-  uint64_t reading_ = 0;  // counts the times that reading began or was stopped
+  uint64_t reading_ = 0;                 // counts the times that reading began or was stopped
   std::shared_ptr<BlockReader> reader_;  // used by the thread alone
   std::deque<RowBlock> blocks_;
   size_t block_bytes_ = 0;
