@@ -5,10 +5,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/version.h"
+
 namespace marquee {
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = kCheckpointVersion;
 constexpr std::string_view kChecksumLine = "XXH3 ";
 constexpr size_t kChecksumDigits = 16;
 

@@ -31,10 +31,20 @@ bool IsNameCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)
 
 bool IsHostCharacter(char c) { return IsNameCharacter(c) || c == ':'; }
 
+constexpr std::string_view kNameInHost = "{name}";
+
+// The host of a member: its name, or what stands for it, may be a part.
+std::string HostOf(std::string host, const std::string& name) {
+  const size_t at = host.find(kNameInHost);
+  if (at != std::string::npos) host.replace(at, kNameInHost.size(), name);
+  return host;
+}
+
 void ReadHost(ConfigSection& section, std::string* host) {
   section.Read("host", host);
-  if (!std::all_of(host->begin(), host->end(), IsHostCharacter)) {
-    section.Refuse("host", "must be a host name or an IP address, without a port");
+  const std::string any = HostOf(*host, "name");
+  if (!std::all_of(any.begin(), any.end(), IsHostCharacter)) {
+    section.Refuse("host", "must be a host name or an IP address, without a port; {name} stands for the member's name");
   }
 }
 
@@ -68,41 +78,36 @@ void ReadStatus(ConfigSection section, const std::string& folder, StatusPlace* p
   section.Finish();
 }
 
-void ReadServer(ConfigSection& section, ServerPlace* place) { section.Read("shards", &place->shards, 1U, kMaxShards); }
-
-void ReadServerEntry(ConfigSection section, ServerPlace* place) {
-  ReadName(section, &place->name);
+void ReadServer(ConfigSection& section, ServerPlace* place) {
   ReadHost(section, &place->host);
   ReadPort(section, "port", &place->port);
   ReadPort(section, "metrics_port", &place->metrics_port);
-  ReadServer(section, place);
+  section.Read("shards", &place->shards, 1U, kMaxShards);
   if (place->port != 0 && place->port + place->shards - 1 > kMaxPort) {
     section.Refuse("port", fmt::format("must leave room for {} shards, one port each, up to {}", place->shards, kMaxPort));
   }
-  section.Finish();
 }
 
 void ReadWorker(ConfigSection& section, WorkerPlace* place) {
+  ReadHost(section, &place->host);
+  ReadPort(section, "metrics_port", &place->metrics_port);
   section.Read("threads", &place->threads, 1U, kMaxThreads);
   section.Read("device", &place->device, ConfigWords<std::string>{{"cpu", "cpu"}, {"cuda", "cuda"}, {"auto", "auto"}});
 }
 
-void ReadWorkerEntry(ConfigSection section, WorkerPlace* place) {
-  ReadName(section, &place->name);
-  ReadHost(section, &place->host);
-  ReadPort(section, "metrics_port", &place->metrics_port);
-  ReadWorker(section, place);
-  section.Finish();
-}
-
-// `key` is a list of entries, or {count: n, ...} for n alike ones on loopback named by `prefix` and a number. They take their
-// metrics ports one after the other from the one given.
-template <typename Place, typename ReadEntry, typename ReadShared>
-void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view prefix, ReadEntry read_entry,
-                ReadShared read_shared, std::vector<Place>* places) {
+// `key` is a list of entries, or {count: n, ...} for n alike ones named by a prefix and a number. `read` reads all but the
+// name. Alike ones on one host take their metrics ports one after the other from the one given.
+template <typename Place, typename Read>
+void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string prefix, Read read, std::vector<Place>* places) {
   cluster.Require(key, "{count: 2}, or a list with a name and a host for each");
   if (cluster.IsList(key)) {
-    for (ConfigSection& entry : cluster.Sections(key)) read_entry(entry, &places->emplace_back());
+    for (ConfigSection& entry : cluster.Sections(key)) {
+      Place& place = places->emplace_back();
+      ReadName(entry, &place.name);
+      read(entry, &place);
+      entry.Finish();
+      place.host = HostOf(place.host, place.name);
+    }
     if (places->empty()) cluster.Refuse(key, "must have at least one entry");
     return;
   }
@@ -110,17 +115,20 @@ void ReadPlaces(ConfigSection& cluster, std::string_view key, std::string_view p
   uint32_t count = 1;
   section.Require("count", "how many to have");
   section.Read("count", &count, 1U, kMaxMembers);
-  Place place;
-  read_shared(section, &place);
-  ReadPort(section, "metrics_port", &place.metrics_port);
-  if (place.metrics_port != 0 && place.metrics_port + count - 1 > kMaxPort) {
+  if (section.Has("name")) ReadName(section, &prefix);
+  Place shared;
+  read(section, &shared);
+  const bool alone = shared.host.find(kNameInHost) != std::string::npos;
+  const uint32_t step = shared.metrics_port != 0 && !alone ? 1 : 0;
+  if (shared.metrics_port + step * (count - 1) > kMaxPort) {
     section.Refuse("metrics_port", fmt::format("must leave room for {} processes, one port each, up to {}", count, kMaxPort));
   }
   section.Finish();
   for (uint32_t i = 0; i < count && cluster.ok(); ++i) {
+    Place& place = places->emplace_back(shared);
     place.name = fmt::format("{}{}", prefix, i);
-    places->push_back(place);
-    if (place.metrics_port != 0) ++place.metrics_port;
+    place.host = HostOf(shared.host, place.name);
+    place.metrics_port = static_cast<uint16_t>(shared.metrics_port + step * i);
   }
 }
 
@@ -170,6 +178,32 @@ void CheckOneHost(ConfigSection& cluster, const ClusterConfig& config) {
   for (const std::string& host : Hosts(config)) {
     if (IsLoopback(host) || host == config.scheduler.host) continue;
     cluster.Fail(fmt::format("launcher 'local' cannot start processes on host '{}'; it must be 'ssh' or 'external'", host));
+  }
+}
+
+// A pod finds its own entry by its name, and the others by a service's: a mistake there would show as one who never comes.
+void CheckPods(ConfigSection& cluster, const ClusterConfig& config) {
+  const auto check = [&](const std::string& name, const std::string& host) {
+    if (host.substr(0, host.find('.')) == name && host != name) return;
+    cluster.Fail(
+        fmt::format("with launcher 'kubernetes' the host of '{}' must be '{}.SERVICE', its pod's name behind a headless "
+                    "service's; it is '{}'",
+                    name, name, host));
+  };
+  const auto need = [&](const std::string& name, std::string_view key, uint16_t port) {
+    if (port != 0) return;
+    cluster.Fail(fmt::format("with launcher 'kubernetes' '{}' must have a {}: manifests name it", name, key));
+  };
+  need("scheduler", "port", config.scheduler.port);
+  need("scheduler", "metrics_port", config.scheduler.metrics_port);
+  for (const ServerPlace& server : config.servers) {
+    check(server.name, server.host);
+    need(server.name, "port", server.port);
+    need(server.name, "metrics_port", server.metrics_port);
+  }
+  for (const WorkerPlace& worker : config.workers) {
+    check(worker.name, worker.host);
+    need(worker.name, "metrics_port", worker.metrics_port);
   }
 }
 
@@ -256,6 +290,9 @@ void ReadSecurity(ConfigSection& cluster, const std::string& folder, ClusterConf
   if (config->launcher == Launcher::kSlurm) {
     cluster.Require("security", "'curve' or 'none', with launcher 'slurm': processes listen on their nodes' addresses");
   }
+  if (config->all_interfaces) {
+    cluster.Require("security", "'curve' or 'none', with bind 'all': processes listen on all addresses of their machine");
+  }
   const std::vector<std::string> hosts = Hosts(*config);
   const auto remote = std::find_if_not(hosts.begin(), hosts.end(), IsLoopback);
   if (remote != hosts.end()) {
@@ -296,8 +333,8 @@ void ReadCheckpoints(ConfigSection& cluster, const std::string& folder, ClusterC
   section.Read("keep", &checkpoints.keep, 1U, 1000U);
   section.Read("full_every", &checkpoints.full_every, 1U, 1000U);
   section.ReadPath("folder", folder, &checkpoints.folder);
-  if (config->launcher == Launcher::kExternal || config->launcher == Launcher::kSsh) {
-    section.Require("folder", "with launchers 'external' and 'ssh', a folder that all hosts share");
+  if (config->launcher != Launcher::kLocal && config->launcher != Launcher::kSlurm) {
+    section.Require("folder", "unless launcher is 'local' or 'slurm', a folder that all hosts share");
   }
   section.Finish();
 }
@@ -330,11 +367,14 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
                ConfigWords<Launcher>{{"local", Launcher::kLocal},
                                      {"external", Launcher::kExternal},
                                      {"ssh", Launcher::kSsh},
-                                     {"slurm", Launcher::kSlurm}});
+                                     {"slurm", Launcher::kSlurm},
+                                     {"kubernetes", Launcher::kKubernetes}});
+  config->all_interfaces = config->launcher == Launcher::kKubernetes;
+  cluster.Read("bind", &config->all_interfaces, ConfigWords<bool>{{"host", false}, {"all", true}});
   ReadScheduler(cluster.Section("scheduler"), &config->scheduler);
   ReadStatus(cluster.Section("status"), folder, &config->status);
-  ReadPlaces(cluster, "servers", "s", ReadServerEntry, ReadServer, &config->servers);
-  ReadPlaces(cluster, "workers", "w", ReadWorkerEntry, ReadWorker, &config->workers);
+  ReadPlaces(cluster, "servers", "s", ReadServer, &config->servers);
+  ReadPlaces(cluster, "workers", "w", ReadWorker, &config->workers);
   CheckNames(cluster, *config);
   CheckPorts(cluster, *config);
   ReadSecurity(cluster, folder, config);
@@ -347,6 +387,7 @@ void ReadCluster(ConfigSection cluster, const std::string& folder, ClusterConfig
     cluster.Fail("scheduler.port must be given with launcher 'external': others must know where to connect");
   }
   if (config->launcher == Launcher::kLocal) CheckOneHost(cluster, *config);
+  if (config->launcher == Launcher::kKubernetes) CheckPods(cluster, *config);
   if (config->launcher == Launcher::kSsh) CheckSchedulerIsReached(cluster, *config);
   if (config->launcher == Launcher::kSlurm) CheckNoHosts(cluster, *config);
   ReadSsh(cluster, folder, config);
@@ -391,12 +432,11 @@ void ReadData(ConfigSection& root, const std::string& folder, std::string* file)
   data.Finish();
 }
 
-absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
-  absl::StatusOr<ConfigDocument> document = ConfigDocument::Load(path);
-  if (!document.ok()) return document.status();
-  const std::string folder = std::filesystem::absolute(path).parent_path().string();
+namespace {
+
+absl::StatusOr<ClusterConfig> ReadDocument(ConfigDocument& document, const std::string& folder) {
   ClusterConfig config;
-  ConfigSection root = document->root();
+  ConfigSection root = document.root();
   root.Require("cluster", "which processes there are, and where");
   ReadCluster(root.Section("cluster"), folder, &config);
   ReadData(root, folder, &config.data_file);
@@ -404,8 +444,34 @@ absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path) {
   root.Has("sweep");
   root.Has("plan");
   root.Finish();
-  if (!document->status().ok()) return document->status();
+  if (!document.status().ok()) return document.status();
   return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path, const std::string& folder) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Load(path);
+  if (!document.ok()) return document.status();
+  return ReadDocument(*document, folder.empty() ? std::filesystem::absolute(path).parent_path().string() : folder);
+}
+
+absl::StatusOr<ClusterConfig> ParseClusterConfig(std::string_view yaml, const std::string& label, const std::string& folder) {
+  absl::StatusOr<ConfigDocument> document = ConfigDocument::Parse(yaml, label);
+  if (!document.ok()) return document.status();
+  return ReadDocument(*document, folder);
+}
+
+absl::Status CheckClusterEdit(std::string_view before, std::string_view after, const std::string& label) {
+  const absl::StatusOr<ConfigDocument> old = ConfigDocument::Parse(before, label);
+  if (!old.ok()) return old.status();
+  absl::StatusOr<ConfigDocument> edited = ConfigDocument::Parse(after, label);
+  if (!edited.ok()) return edited.status();
+  edited->RefuseDifferences(
+      *old, {"cluster.servers", "cluster.workers"},
+      "while a sweep runs, only 'servers' and 'workers' may change: stop the scheduler and start it again "
+      "with --resume");
+  return edited->status();
 }
 
 }  // namespace marquee

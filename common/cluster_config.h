@@ -5,9 +5,9 @@
 //
 //     cluster:
 //       name: local
-//       launcher: local                     # local, ssh, slurm: the scheduler starts all; external: it waits for them
-//       ssh: {user: marquee, programs: /opt/marquee/libexec/marquee}    # launcher: ssh only; see SshConfig
-//       slurm: {worker_options: [--gpus=1]}   # launcher: slurm only; see SlurmConfig
+//       launcher: local                     # local, ssh, slurm: the scheduler starts all; else (external, kubernetes) it waits
+//       bind: host                          # listen on each process' `host`, or on `all` addresses of its machine
+//       ssh: {user: marquee}                # launcher: ssh only; see SshConfig. Likewise slurm; see SlurmConfig
 //       security: none                      # none | curve; must be said when a host is not loopback
 //       keys: keys/                         # with curve: the folder that `marquee keygen` wrote
 //       partitions: 64                      # a power of two, fixed for the cluster's life
@@ -60,6 +60,8 @@ struct ServerPlace {
   uint16_t port = 0;  // of the first shard; further shards take the next ones. 0: free ones
   uint32_t shards = 1;
   uint16_t metrics_port = 0;
+
+  bool operator==(const ServerPlace&) const = default;
 };
 
 struct WorkerPlace {
@@ -68,6 +70,8 @@ struct WorkerPlace {
   uint32_t threads = 1;         // of LibTorch and BLAS
   std::string device = "auto";  // cpu | cuda | auto
   uint16_t metrics_port = 0;
+
+  bool operator==(const WorkerPlace&) const = default;
 };
 
 struct CheckpointConfig {
@@ -98,12 +102,13 @@ struct SlurmConfig {
 };
 
 struct ClusterConfig {
-  enum class Launcher { kLocal, kExternal, kSsh, kSlurm };
+  enum class Launcher { kLocal, kExternal, kSsh, kSlurm, kKubernetes };
   std::string name = "local";
   Launcher launcher = Launcher::kLocal;
   SshConfig ssh;
   SlurmConfig slurm;
-  bool security_said = false;  // must be, to listen off loopback
+  bool all_interfaces = false;  // processes listen on every address of their machine; others still use `host`
+  bool security_said = false;   // must be, to listen off loopback
   bool curve = false;
   std::string keys;  // folder, absolute
   uint32_t partitions = 64;
@@ -127,7 +132,14 @@ struct ClusterConfig {
 
 // Reads the `cluster` and `data` sections (the scheduler reads the others). Errors name file, line, key, value and what is
 // allowed; unknown keys are refused with the nearest known one; hosts off loopback need `security`.
-absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path);
+// Relative paths in it are relative to `folder`; empty: to its own.
+absl::StatusOr<ClusterConfig> LoadClusterConfig(const std::string& path, const std::string& folder = "");
+// Likewise of a text. `label` names it in errors; paths in it are relative to `folder`.
+absl::StatusOr<ClusterConfig> ParseClusterConfig(std::string_view yaml, const std::string& label, const std::string& folder);
+
+// Refuses an edit of the cluster file, from the text `before` to the text `after`, that changes what cannot change while a
+// sweep runs: anything but which servers and workers there are. Both texts must be good ones.
+absl::Status CheckClusterEdit(std::string_view before, std::string_view after, const std::string& label);
 
 // Replaces the host that a process listens on by what it was told with --host; an empty one changes nothing. An error names
 // what is wrong with it.

@@ -94,6 +94,42 @@ ConfigSection ConfigDocument::root() {
   return ConfigSection(this, root_, where_, LineOfMark(root_.Mark()));
 }
 
+void ConfigDocument::RefuseDifferences(const ConfigDocument& before, const std::set<std::string>& free, std::string_view rule) {
+  Compare(before.root_, root_, where_, free, rule);
+}
+
+void ConfigDocument::Compare(const YAML::Node& before, const YAML::Node& after, const std::string& path,
+                             const std::set<std::string>& free, std::string_view rule) {
+  if (free.contains(path)) return;
+  const int line = LineOfMark(after.Mark());
+  if (before.IsMap() && after.IsMap()) {
+    for (const auto& entry : after) {
+      const std::string& key = entry.first.Scalar();
+      const std::string inner = path.empty() ? key : fmt::format("{}.{}", path, key);
+      const YAML::Node old = before[key];
+      if (old.IsDefined()) {
+        Compare(old, entry.second, inner, free, rule);
+      } else if (!free.contains(inner)) {
+        Fail(LineOfMark(entry.first.Mark()), inner, fmt::format("value '{}': was not there; {}", Shown(entry.second), rule));
+      }
+    }
+    for (const auto& entry : before) {
+      const std::string& key = entry.first.Scalar();
+      const std::string inner = path.empty() ? key : fmt::format("{}.{}", path, key);
+      if (after[key].IsDefined() || free.contains(inner)) continue;
+      Fail(line, inner, fmt::format("is not there any more, and was '{}'; {}", Shown(entry.second), rule));
+    }
+    return;
+  }
+  if (before.IsSequence() && after.IsSequence() && before.size() == after.size()) {
+    for (size_t i = 0; i < after.size(); ++i) Compare(before[i], after[i], fmt::format("{}[{}]", path, i), free, rule);
+    return;
+  }
+  const bool same_scalar = before.IsScalar() && after.IsScalar() && before.Scalar() == after.Scalar();
+  if (same_scalar || (before.IsNull() && after.IsNull())) return;
+  Fail(line, path, fmt::format("value '{}': was '{}'; {}", Shown(after), Shown(before), rule));
+}
+
 void ConfigDocument::Fail(int line, const std::string& path, const std::string& problem) {
   if (!status_.ok()) return;
   const std::string place = label_.empty() ? "" : fmt::format("{}:{}: ", label_, line);

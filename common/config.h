@@ -18,6 +18,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,12 +41,17 @@ class ConfigDocument {
   ConfigDocument(YAML::Node root, std::string label, std::string where = "");
 
   ConfigSection root();
+  // Fails at the first key, in any depth, that has another value in `before`, or that only one of the two has. `free` names
+  // keys that may differ, with all that is in them ("cluster.servers"); `rule` ends the error.
+  void RefuseDifferences(const ConfigDocument& before, const std::set<std::string>& free, std::string_view rule);
   const std::string& label() const { return label_; }
   const absl::Status& status() const { return status_; }  // the first error
 
  private:
   friend class ConfigSection;
   void Fail(int line, const std::string& path, const std::string& problem);
+  void Compare(const YAML::Node& before, const YAML::Node& after, const std::string& path, const std::set<std::string>& free,
+               std::string_view rule);
 
   YAML::Node root_;
   std::string label_;

@@ -177,6 +177,15 @@ inline constexpr GaugeInfo kSchedulerSilence{"marquee_scheduler_silence_seconds"
 inline constexpr GaugeInfo kMembers{"marquee_members", "processes", kScheduler, "Members that are alive.", kRole};
 inline constexpr CounterInfo kMembersLost{"marquee_members_lost_total", "processes", kScheduler,
                                           "Members taken for dead: silent for longer than the lease, or seen to end.", kRole};
+inline constexpr GaugeInfo kServersWanted{"marquee_servers_wanted", "processes", kScheduler,
+                                          "Servers that the cluster file names, by its last edit that is followed."};
+inline constexpr GaugeInfo kServersLeaving{
+    "marquee_servers_leaving", "processes", kScheduler,
+    "Servers that were taken out of the cluster file and have not gone: something is left on them, or they are ending."};
+inline constexpr GaugeInfo kPartitionsLeaving{"marquee_partitions_leaving", "partitions", kScheduler,
+                                              "Partitions with a copy on a server that is leaving: these are yet to be moved."};
+inline constexpr CounterInfo kEditsRefused{"marquee_cluster_edits_refused_total", "edits", kScheduler,
+                                           "Edits of the cluster file that cannot be followed; the log says why."};
 inline constexpr GaugeInfo kSinglePartitions{
     "marquee_under_replicated_partitions", "partitions", kScheduler,
     "With `replication: 2`: partitions without a whole second copy; the loss of one more server may lose their rows."};

@@ -20,8 +20,16 @@ std::atomic<bool> stop_requested{false};
 volatile std::sig_atomic_t stop_signal = 0;
 
 std::atomic<bool> checkpoint_requested{false};
+std::atomic<bool> reload_requested{false};
 
-void OnCheckpointSignal(int) { checkpoint_requested = true; }
+void OnRequestSignal(int signal) { (signal == SIGHUP ? reload_requested : checkpoint_requested) = true; }
+
+bool InstallRequest(int signal) {
+  struct sigaction action {};
+  action.sa_handler = OnRequestSignal;
+  sigemptyset(&action.sa_mask);
+  return sigaction(signal, &action, nullptr) == 0;
+}
 
 void OnStopSignal(int signal) {
   stop_signal = signal;
@@ -42,14 +50,13 @@ const std::atomic<bool>& StopRequested() {
 }
 
 bool CheckpointRequested() {
-  [[maybe_unused]] static const bool installed = [] {
-    struct sigaction action {};
-    action.sa_handler = OnCheckpointSignal;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGUSR1, &action, nullptr);
-    return true;
-  }();
+  [[maybe_unused]] static const bool installed = InstallRequest(SIGUSR1);
   return checkpoint_requested.exchange(false);
+}
+
+bool ReloadRequested() {
+  [[maybe_unused]] static const bool installed = InstallRequest(SIGHUP);
+  return reload_requested.exchange(false);
 }
 
 int StopSignal() { return stop_signal; }
@@ -81,8 +88,10 @@ void KeepLargeBlocks() {
 }
 
 absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config, PeerRole role) {
-  TransportOptions options{
-      .max_message_bytes = config.max_message_bytes, .max_queued_bytes = config.max_queued_bytes, .security = {}};
+  TransportOptions options{.max_message_bytes = config.max_message_bytes,
+                           .max_queued_bytes = config.max_queued_bytes,
+                           .all_interfaces = config.all_interfaces,
+                           .security = {}};
   if (!config.curve) return options;
   absl::StatusOr<TransportSecurity> security = LoadSecurity(config.keys, role);
   if (!security.ok()) return security.status();
@@ -93,6 +102,13 @@ absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config
 std::string TcpEndpoint(const std::string& host, uint16_t port) {
   const bool bare_ipv6 = host.find(':') != std::string::npos && host.front() != '[';
   return bare_ipv6 ? fmt::format("tcp://[{}]:{}", host, port) : fmt::format("tcp://{}:{}", host, port);
+}
+
+absl::StatusOr<std::string> ServeMetrics(Metrics& metrics, const ClusterConfig& config, const std::string& host,
+                                         uint16_t port) {
+  absl::StatusOr<std::string> endpoint = metrics.Serve(config.all_interfaces ? "0.0.0.0" : host, port);
+  if (!endpoint.ok()) return endpoint.status();
+  return fmt::format("{}:{}", host, endpoint->substr(endpoint->rfind(':') + 1));
 }
 
 int Fail(const std::string& program, const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/cluster_config.h"
+#include "common/metrics.h"
 #include "common/security.h"
 #include "common/transport.h"
 
@@ -24,6 +25,9 @@ int StopSignal();
 
 // True once for each SIGUSR1 that has come since the last call, or for several at once. Likewise.
 bool CheckpointRequested();
+
+// Likewise for SIGHUP.
+bool ReloadRequested();
 
 // From now on the process is asked to stop, as by SIGTERM, when its standard input ends: whoever started it from far away holds
 // the other end, and has gone or wants no more of it. One that has not stopped within `grace` is ended. Call at most once.
@@ -41,6 +45,9 @@ absl::StatusOr<TransportOptions> TransportOptionsFor(const ClusterConfig& config
 
 // "tcp://10.0.0.1:7710", with brackets around an IPv6 address.
 std::string TcpEndpoint(const std::string& host, uint16_t port);
+
+// Serves metrics where the cluster file says. Returns "host:port", as others must write it.
+absl::StatusOr<std::string> ServeMetrics(Metrics& metrics, const ClusterConfig& config, const std::string& host, uint16_t port);
 
 // Prints "PROGRAM: error" to stderr and returns the exit code 1.
 int Fail(const std::string& program, const absl::Status& status);

@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr mode_t kOwnerOnly = 0600;
 constexpr mode_t kEverybodyReads = 0644;
 constexpr mode_t kGroupAndOthers = 077;
+constexpr mode_t kGroupReads = 040;
 constexpr char kCluster[] = "cluster";
 constexpr std::array<PeerRole, 4> kRoles = {PeerRole::kScheduler, PeerRole::kServer, PeerRole::kWorker, PeerRole::kTool};
 
@@ -78,7 +79,9 @@ absl::StatusOr<std::string> ReadKey(const fs::path& file) {
 absl::StatusOr<std::string> ReadSecret(const fs::path& file) {
   struct stat info {};
   if (stat(file.c_str(), &info) != 0) return FileError(file);
-  if ((info.st_mode & kGroupAndOthers) != 0) {
+  // A file of root's that this user may read through a group only: what systemd and Kubernetes hand to a program.
+  const mode_t allowed = info.st_uid == 0 && geteuid() != 0 ? kGroupReads : 0;
+  if ((info.st_mode & kGroupAndOthers & ~allowed) != 0) {
     return absl::PermissionDeniedError(
         fmt::format("{}: mode {:04o}: others than its owner have rights on this secret key; chmod 600", file.string(),
                     info.st_mode & 07777U));

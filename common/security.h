@@ -25,8 +25,8 @@ namespace marquee {
 // Makes the folder, if need be, and all pairs in it. Refuses to overwrite a key. Secret files are for their owner alone (0600).
 absl::Status GenerateKeys(const std::string& folder);
 
-// Reads what a process of this role needs. Errors name the file. Refuses a secret that others may read, and a public file whose
-// name begins with no role.
+// Reads what a process of this role needs. Errors name the file. Refuses a secret that others than its
+// owner may read (a group may, if root owns it and this is another user), and a public file whose name begins with no role.
 absl::StatusOr<TransportSecurity> LoadSecurity(const std::string& folder, PeerRole role);
 
 }  // namespace marquee

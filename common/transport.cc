@@ -325,6 +325,7 @@ std::string Transport::State::BindableEndpoint(const std::string& endpoint) cons
   if (endpoint == "inproc://*") return fmt::format("inproc://marquee-{}", context.names.fetch_add(1));
   const std::optional<TcpAddress> address = ParseTcp(endpoint);
   if (!address.has_value()) return endpoint;
+  if (options.all_interfaces) return fmt::format("tcp://*:{}", address->port);
   return fmt::format("tcp://{}:{}", ResolveName(address->host).value_or(address->host), address->port);
 }
 

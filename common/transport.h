@@ -39,6 +39,7 @@ struct TransportSecurity {
 struct TransportOptions {
   size_t max_message_bytes = 64U << 20U;  // incoming messages above it are refused; from twice of it on, with their connection
   size_t max_queued_bytes = 64U << 20U;   // outgoing, for each peer
+  bool all_interfaces = false;            // listen on every address of this machine, whichever host an endpoint names
   TransportSecurity security;
 };
 

@@ -8,6 +8,9 @@ namespace marquee {
 // The version of marquee that this was built from, for example "0.1.0".
 std::string_view Version();
 
+// Of the files of a checkpoint that this program writes, and of the only ones that it reads.
+constexpr int kCheckpointVersion = 1;
+
 // What it was built with: "GNU 12.2.0, Release".
 std::string_view Compiler();
 // The LibTorch of this build, for example "1.13.0"; empty if it was built without, as where no models are trained.

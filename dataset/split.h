@@ -28,10 +28,8 @@ struct Split {
   bool binary() const { return protocol == SplitConfig::Protocol::kBinarized; }
   bool chronological() const { return SplitConfig{.protocol = protocol}.chronological(); }
   // What a model learns and predicts of an interaction that is in a part: its rating, or its class.
-  float LabelOf(const Dataset& data, uint32_t interaction) const {
-    const float rating = data.label()[interaction];
-    return !binary() ? rating : rating > kNeutralRating ? 1.0F : 0.0F;
-  }
+  float LabelOf(const Dataset& data, uint32_t interaction) const { return LabelOfRating(data.label()[interaction]); }
+  float LabelOfRating(float rating) const { return !binary() ? rating : rating > kNeutralRating ? 1.0F : 0.0F; }
 
   static constexpr float kNeutralRating = 3;  // of a binary split: in no part
 };

@@ -8,7 +8,7 @@
 #include <string>
 #include <system_error>
 
-#include "common/version.h"
+#include "common/command_line.h"
 #include "dataset/atomic_file.h"
 #include "dataset/dataset.h"
 #include "dataset/exploration.h"
@@ -129,8 +129,7 @@ int ExploreFile(const std::string& path, const std::string& page) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("wrangle: makes a marquee data file of MovieLens, of your own interactions, or a synthetic one");
-  app.set_version_flag("--version", fmt::format("marquee {}", Version()));
+  CLI::App app("Makes a marquee data file of MovieLens, of your own interactions, or a synthetic one.", "wrangle");
   app.footer(kExamples);
   Arguments arguments;
   CLI::Option_group* const source = app.add_option_group("source", "Exactly one of");
@@ -151,7 +150,7 @@ int Main(int argc, char** argv) {
   app.add_option("--csv", arguments.csv, "Also write the joined table as CSV, for people")->needs(out)->excludes(explore);
   for (CLI::Option* const option : app.get_options()) NameType(option);
   for (CLI::Option* const option : source->get_options()) NameType(option);
-  CLI11_PARSE(app, argc, argv);
+  if (const std::optional<int> code = ParseCommandLine(app, argc, argv)) return *code;
 
   if (!arguments.describe.empty()) return DescribeFile(arguments.describe);
   if (arguments.out.empty()) {

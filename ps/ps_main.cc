@@ -1,4 +1,7 @@
 // The `ps` program: one server with its shards. It registers with the scheduler, which tells the shards everything else.
+//
+// Exit codes: 0 the sweep is over; 1 it could not run, or the scheduler was silent for too long; 2 the command line is wrong;
+// 130 and 143 stopped by Ctrl-C or SIGTERM.
 
 #include <unistd.h>
 
@@ -6,10 +9,13 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
@@ -25,13 +31,23 @@ namespace {
 
 constexpr absl::Duration kLongestWait = absl::Milliseconds(200);  // a signal may come to any thread
 constexpr absl::Duration kMetricsInterval = absl::Seconds(1);
+constexpr absl::Duration kBetweenSweeps = absl::Seconds(10);  // until a server that stays asks whether there is a new one
+
+constexpr const char* kExamples = R"(Example, of a cluster file with `launcher: external`:
+  ps --cluster cluster.yaml --name s0
+
+The scheduler may be started before or after; what this server keeps, and of which tables, it learns from it. SIGTERM ends it at once: with
+`replication: 2` the other copies take over. Exit codes: 0 the sweep is over, 1 it could not run, 2 the command line is wrong,
+143 stopped by SIGTERM. Read on: docs/configuration.md, docs/operations.md.)";
 
 struct Flags {
   std::string cluster;
+  std::string cluster_folder;
   std::string name;
   std::string scheduler;
   std::string host;
   double orphan_seconds = 60;
+  bool stay = false;
   bool until_input_ends = false;
   std::string trace_folder;
 };
@@ -54,6 +70,7 @@ class Server {
   // another cluster's.
   absl::Status Run(absl::Duration orphan_after);
   bool cluster_changed() const { return link_->cluster_changed(); }
+  bool dismissed() const { return link_->dismissed(); }
 
  private:
   absl::Status StartShards(const Identity& self);
@@ -123,7 +140,6 @@ absl::Status Server::Run(absl::Duration orphan_after) {
       return absl::UnavailableError(fmt::format("the scheduler has not answered for {}", absl::FormatDuration(orphan_after)));
     }
   }
-  if (link_->dismissed()) LogInfo("the sweep is over: ends");
   return link_->status();
 }
 
@@ -147,6 +163,11 @@ void Server::UpdateMetrics(absl::Time now, absl::Time last_heard) {
   metrics_.Get(metric::kSchedulerSilence).Set(absl::ToDoubleSeconds(now - last_heard));
 }
 
+void WaitForStop(absl::Duration at_most) {
+  const absl::Time end = SteadyNow() + at_most;
+  while (!StopRequested() && SteadyNow() < end) absl::SleepFor(kLongestWait);
+}
+
 absl::StatusOr<ServerPlace> FindPlace(const ClusterConfig& config, const Flags& flags) {
   const ServerPlace* const named = config.server(flags.name);
   if (named == nullptr) {
@@ -159,7 +180,7 @@ absl::StatusOr<ServerPlace> FindPlace(const ClusterConfig& config, const Flags& 
 }
 
 absl::Status RunProgram(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster, flags.cluster_folder);
   if (!config.ok()) return config.status();
   const absl::StatusOr<ServerPlace> place = FindPlace(*config, flags);
   if (!place.ok()) return place.status();
@@ -168,19 +189,29 @@ absl::Status RunProgram(const Flags& flags) {
   LogInfo("starts", {{"version", Version()}, {"shards", place->shards}});
 
   Metrics metrics(kServer);
-  const absl::StatusOr<std::string> metrics_endpoint = metrics.Serve(place->host, place->metrics_port);
+  const absl::StatusOr<std::string> metrics_endpoint = ServeMetrics(metrics, *config, place->host, place->metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
   const std::string scheduler =
       flags.scheduler.empty() ? TcpEndpoint(config->scheduler.host, config->scheduler.port) : flags.scheduler;
 
   const absl::StatusOr<std::unique_ptr<TraceFile>> trace = TraceFile::Create(flags.trace_folder, flags.name);
   if (!trace.ok()) return trace.status();
+  bool between_sweeps = false;
   while (!StopRequested()) {
     Server server(*place, *options, config->primary_lease, metrics, trace->get());
     if (absl::Status status = server.Start(*metrics_endpoint, scheduler); !status.ok()) return status;
     const absl::Status status = server.Run(absl::Seconds(flags.orphan_seconds));
-    if (!status.ok() || !server.cluster_changed()) return status;
-    LogWarning("the scheduler is another cluster's than before: starts over, empty");
+    if (!status.ok()) return status;
+    if (server.cluster_changed()) {
+      LogWarning("the scheduler is another cluster's than before: starts over, empty");
+    } else if (!server.dismissed() || !flags.stay) {
+      if (server.dismissed()) LogInfo("the sweep is over: ends");
+      return absl::OkStatus();
+    } else {
+      if (!between_sweeps) LogInfo("the sweep is over: waits for another");
+      WaitForStop(kBetweenSweeps);
+    }
+    between_sweeps = server.dismissed();
   }
   return absl::OkStatus();
 }
@@ -193,19 +224,23 @@ int main(int argc, char** argv) {
   marquee::StopRequested();
   marquee::Flags flags;
   CLI::App app{"Serves the rows of its partitions: one server of a cluster, with one or more shards.", "ps"};
-  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.footer(marquee::kExamples);
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--cluster-folder", flags.cluster_folder,
+                 "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This server's name in the cluster file (s0, s1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--host", flags.host, "The address to listen on and to be known by, if not the cluster file's");
   app.add_option("--orphan-seconds", flags.orphan_seconds, "Ends when the scheduler is silent for so long")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--stay", flags.stay,
+               "Wait, empty, for another sweep when this one is over: for a supervisor that starts again whatever ends");
   app.add_flag("--until-input-ends", flags.until_input_ends,
                "Ends when its standard input does: for whoever starts it from another machine");
   app.add_option("--trace-folder", flags.trace_folder,
                  "Write where this server's time goes into a file in this folder; `marquee trace` makes one trace of all");
-  CLI11_PARSE(app, argc, argv);
+  if (const std::optional<int> code = marquee::ParseCommandLine(app, argc, argv)) return *code;
   if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("server/" + flags.name);
   if (const absl::Status status = marquee::RunProgram(flags); !status.ok()) return marquee::Fail("ps", status);

@@ -94,6 +94,7 @@ class Coordinator::Impl {
     return static_cast<uint64_t>(std::count(backups.begin(), backups.end(), kNoShard));
   }
   const Counters& counters() const { return context_.counters; }
+  absl::Status SetServers(std::vector<std::string> wanted) const;
   void RequestCheckpoint() { checkpoints_.Request(); }
   absl::Duration checkpoint_age(absl::Time now) const { return checkpoints_.unsaved(now); }
 
@@ -377,6 +378,17 @@ void Coordinator::Impl::OnTimer(absl::Time now, Outbox& outbox) {
   for (const std::string& name : context_.members.Expire(now)) OnLost(name, now, outbox);
   context_.shards.OnTimer(now, outbox);
   Advance(now, outbox);
+}
+
+absl::Status Coordinator::Impl::SetServers(std::vector<std::string> wanted) const {
+  std::vector<std::string> held = context_.options.servers;
+  std::sort(held.begin(), held.end());
+  std::sort(wanted.begin(), wanted.end());
+  if (wanted == held) return absl::OkStatus();
+  return absl::UnimplementedError(
+      "key 'cluster.servers': servers cannot be added or taken away while a sweep runs; stop the scheduler and start it again "
+      "with "
+      "--resume");
 }
 
 void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox) {
@@ -664,6 +676,10 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
                          CheckpointStore* checkpoints)
     : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
+absl::Status Coordinator::SetServers(const std::vector<std::string>& wanted, absl::Time /*now*/, Outbox& /*outbox*/) {
+  return impl_->SetServers(wanted);
+}
+std::vector<std::string> Coordinator::EmptiedServers() const { return {}; }
 absl::Duration Coordinator::checkpoint_age(absl::Time now) const { return impl_->checkpoint_age(now); }
 void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;

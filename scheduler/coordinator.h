@@ -135,6 +135,11 @@ class Coordinator {
   // A launcher saw the process of this name end: its member is dead at once, without waiting for its lease.
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
 
+  // These servers are to hold the partitions from now on. An error means that this cannot be, and that all stays as it is.
+  absl::Status SetServers(const std::vector<std::string>& wanted, absl::Time now, Outbox& outbox);
+  // Servers that were to hold partitions, and hold nothing any more: their processes may end.
+  std::vector<std::string> EmptiedServers() const;
+
   // A checkpoint is made as soon as may be.
   void RequestCheckpoint();
 

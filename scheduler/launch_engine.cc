@@ -15,6 +15,7 @@ absl::StatusOr<std::unique_ptr<LaunchEngine>> MakeLaunchEngine(const ClusterConf
     case ClusterConfig::Launcher::kSlurm:
       return SlurmEngine::Create(config.slurm);
     case ClusterConfig::Launcher::kExternal:
+    case ClusterConfig::Launcher::kKubernetes:
       break;
   }
   return nullptr;

@@ -32,6 +32,7 @@ constexpr absl::Duration kQuick = absl::Seconds(10);  // a process that ends soo
 constexpr int kMaxQuickEnds = 15;
 constexpr absl::Duration kLongestConnect = absl::Seconds(40);  // until a place that does not answer is given up
 constexpr int kMaxFirstConnects = 6;                           // to a place that never answered
+constexpr absl::Duration kRetireGrace = absl::Seconds(10);     // from being asked to stop to being killed
 constexpr absl::Duration kStopPoll = absl::Milliseconds(20);
 
 // Everything that the child needs, made before the fork: after it, only calls that are safe in a copy of a process with
@@ -114,17 +115,42 @@ Launcher::~Launcher() {
   for (Child& child : children_) CutLifeline(child);
 }
 
-absl::Status Launcher::Start(std::vector<ProcessPlan> plans, absl::Time now) {
+absl::Status Launcher::Want(std::vector<ProcessPlan> plans, absl::Time now) {
   std::error_code error;
   std::filesystem::create_directories(log_folder_, error);
   if (error) return absl::InternalError(fmt::format("{}: {}", log_folder_, error.message()));
+  for (Child& child : children_) child.wanted = false;
   for (ProcessPlan& plan : plans) {
-    Child child;
-    child.plan = std::move(plan);
-    children_.push_back(std::move(child));
-    if (absl::Status status = Spawn(children_.back(), now); !status.ok()) return status;
+    Child* child = Find(plan.name);
+    const bool fresh = child == nullptr;
+    if (fresh) child = &children_.emplace_back();
+    child->plan = std::move(plan);
+    child->wanted = true;
+    if (!fresh) continue;
+    child->late = started_;
+    if (absl::Status status = Spawn(*child, now); !status.ok()) return status;
   }
+  started_ = true;
+  std::erase_if(children_, [](const Child& child) { return !child.wanted && child.pid == 0; });
   return absl::OkStatus();
+}
+
+void Launcher::Retire(const std::string& name, absl::Time now) {
+  Child* const child = Find(name);
+  if (child == nullptr || child->pid == 0 || child->wanted || child->retired) return;
+  child->retired = true;
+  child->kill_at = now + kRetireGrace;
+  AskToStop(*child);
+}
+
+Launcher::Child* Launcher::Find(const std::string& name) {
+  const auto found =
+      std::find_if(children_.begin(), children_.end(), [&](const Child& child) { return child.plan.name == name; });
+  return found == children_.end() ? nullptr : &*found;
+}
+
+bool Launcher::MayStart(const Child& child, absl::Time now) const {
+  return child.pid == 0 && child.wanted && restart_ && now >= child.restart_at;
 }
 
 std::string Launcher::LogOf(const Child& child) const {
@@ -161,11 +187,13 @@ absl::Status Launcher::Spawn(Child& child, absl::Time now) {
   child.pid = pid;
   child.started = now;
   child.restart_at = absl::InfiniteFuture();
+  child.retired = false;
   return absl::OkStatus();
 }
 
 void Launcher::Gone(Child& child) {
   child.pid = 0;
+  child.kill_at = absl::InfiniteFuture();
   CutLifeline(child);
 }
 
@@ -176,6 +204,11 @@ void Launcher::CutLifeline(Child& child) {
 
 absl::StatusOr<Launcher::Exit> Launcher::Ended(Child& child, int wait_status, absl::Time now) {
   Gone(child);
+  if (child.retired || !child.wanted || !restart_) {
+    const absl::Duration wait = child.wanted && restart_ ? kFirstRestart : absl::InfiniteDuration();
+    child.restart_at = now + wait;
+    return Exit{.name = child.plan.name, .how = HowItEnded(wait_status), .restarts_in = wait};
+  }
   const absl::Duration lasted = now - child.started;
   const LaunchEnd end = engine_->Judge(
       child.plan, ProcessEnd{.exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, .lasted = lasted});
@@ -184,16 +217,16 @@ absl::StatusOr<Launcher::Exit> Launcher::Ended(Child& child, int wait_status, ab
   child.quick_ends = quick ? child.quick_ends + 1 : 0;
   if (!quick) child.came_up = true;
   const std::string how = HowItEnded(wait_status) + (end.explanation.empty() ? "" : fmt::format(" ({})", end.explanation));
-  if (restart_ && end.kind == LaunchEnd::Kind::kHopeless && !child.came_up) {
+  if (!child.late && end.kind == LaunchEnd::Kind::kHopeless && !child.came_up) {
     return absl::AbortedError(fmt::format("{} cannot be started: {}: {}", child.plan.name, how, LastLine(LogOf(child))));
   }
   const int enough = !unreachable ? kMaxQuickEnds : child.came_up ? INT_MAX : kMaxFirstConnects;
-  if (restart_ && child.quick_ends >= enough) {
+  if (!child.late && child.quick_ends >= enough) {
     return absl::AbortedError(fmt::format("{} ended {} times in a row right after its start, at last with {}: {}; see {}",
                                           child.plan.name, child.quick_ends, how, LastLine(LogOf(child)), LogOf(child)));
   }
   const absl::Duration wait = std::min(kLongestRestart, kFirstRestart * (1 << std::min(child.quick_ends, 10)));
-  if (restart_) child.restart_at = now + wait;
+  child.restart_at = now + wait;
   return Exit{.name = child.plan.name, .how = how, .restarts_in = wait};
 }
 
@@ -205,11 +238,20 @@ absl::StatusOr<std::vector<Launcher::Exit>> Launcher::Poll(absl::Time now) {
       absl::StatusOr<Exit> exit = Ended(child, wait_status, now);
       if (!exit.ok()) return exit.status();
       exits.push_back(*std::move(exit));
-    } else if (child.pid == 0 && restart_ && now >= child.restart_at) {
+    } else if (child.pid != 0 && now >= child.kill_at) {
+      kill(child.pid, SIGKILL);
+      child.kill_at = absl::InfiniteFuture();
+    } else if (MayStart(child, now)) {
       if (absl::Status status = Spawn(child, now); !status.ok()) return status;
     }
   }
+  std::erase_if(children_, [](const Child& child) { return !child.wanted && child.pid == 0; });
   return exits;
+}
+
+bool Launcher::runs(const std::string& name) const {
+  return std::any_of(children_.begin(), children_.end(),
+                     [&](const Child& child) { return child.plan.name == name && child.pid != 0; });
 }
 
 void Launcher::CameUp(const std::string& name) {

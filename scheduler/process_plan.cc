@@ -18,17 +18,16 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
   return absl::NotFoundError(fmt::format("program '{}': neither in {} nor in ../libexec/marquee of it", name, folder.string()));
 }
 
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler,
-                                                       const std::string& trace_folder) {
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const ProcessInputs& inputs) {
   const absl::StatusOr<std::string> ps = FindProgram("ps");
   if (!ps.ok()) return ps.status();
   const absl::StatusOr<std::string> worker = FindProgram("worker");
   if (!worker.ok()) return worker.status();
   std::vector<ProcessPlan> plans;
   const auto common = [&](const std::string& name) {
-    std::vector<std::string> arguments{"--cluster", cluster_file, "--name", name, "--scheduler", scheduler};
-    if (!trace_folder.empty()) arguments.insert(arguments.end(), {"--trace-folder", trace_folder});
+    std::vector<std::string> arguments{"--cluster", inputs.cluster_file, "--name", name, "--scheduler", inputs.scheduler};
+    if (!inputs.cluster_folder.empty()) arguments.insert(arguments.end(), {"--cluster-folder", inputs.cluster_folder});
+    if (!inputs.trace_folder.empty()) arguments.insert(arguments.end(), {"--trace-folder", inputs.trace_folder});
     return arguments;
   };
   for (const ServerPlace& place : config.servers) {
@@ -37,7 +36,7 @@ absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& conf
                                 .host = place.host,
                                 .program = *ps,
                                 .arguments = common(place.name),
-                                .files = {cluster_file},
+                                .files = {inputs.cluster_file},
                                 .threads = 1});
   }
   for (const WorkerPlace& place : config.workers) {
@@ -46,10 +45,10 @@ absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& conf
                                 .host = place.host,
                                 .program = *worker,
                                 .arguments = common(place.name),
-                                .files = {cluster_file, data_file},
+                                .files = {inputs.cluster_file, inputs.data_file},
                                 .threads = place.threads});
     std::vector<std::string>& arguments = plans.back().arguments;
-    arguments.insert(arguments.end(), {"--data", data_file});
+    arguments.insert(arguments.end(), {"--data", inputs.data_file});
   }
   return plans;
 }

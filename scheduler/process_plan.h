@@ -26,10 +26,17 @@ struct ProcessPlan {
 // Path of a program that comes with this one: beside it, or in ../libexec/marquee.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// The servers and workers of a cluster file. With a trace folder, they write there where their time goes.
-absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const std::string& cluster_file,
-                                                       const std::string& data_file, const std::string& scheduler,
-                                                       const std::string& trace_folder = "");
+// What all servers and workers of a cluster are told.
+struct ProcessInputs {
+  std::string cluster_file;
+  std::string cluster_folder;  // that paths in the file are relative to; empty: its own
+  std::string data_file;
+  std::string scheduler;     // endpoint
+  std::string trace_folder;  // where they write where their time goes; empty: they do not
+};
+
+// The servers and workers of a cluster file.
+absl::StatusOr<std::vector<ProcessPlan>> PlanProcesses(const ClusterConfig& config, const ProcessInputs& inputs);
 
 // The environment variables that say how many threads a process may use, as NAME=VALUE.
 std::vector<std::string> ThreadVariables(uint32_t threads);

@@ -1,7 +1,7 @@
 // The `scheduler` program: runs a sweep of trials over a cluster and ends with a leaderboard.
 //
-// Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 130 and 143 stopped by
-// Ctrl-C or SIGTERM.
+// Exit codes: 0 every trial has ended as it should; 3 some have failed; 1 the sweep could not be run; 2 the command line is
+// wrong; 130 and 143 stopped by Ctrl-C or SIGTERM.
 
 #include <fmt/format.h>
 
@@ -14,13 +14,16 @@
 #include <vector>
 
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/program.h"
-#include "common/version.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "scheduler/cluster_file.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/launch_slurm.h"
 #include "scheduler/planner.h"
+#include "scheduler/process_list.h"
 #include "scheduler/sweep.h"
 #include "scheduler/sweep_runner.h"
 
@@ -29,6 +32,20 @@ namespace {
 
 constexpr int kSomeFailed = 3;
 
+constexpr const char* kExamples = R"(Examples:
+  Two servers and two workers on this machine, started and stopped by the scheduler:
+    scheduler --cluster deploy/local.yaml --sweep deploy/sweeps/demo.yaml --data ml-1m.mq --out runs/demo
+
+  Go on with a sweep that was stopped, with the same files:
+    scheduler --cluster deploy/local.yaml --sweep deploy/sweeps/demo.yaml --data ml-1m.mq --out runs/demo --resume
+
+  Are the files right, and what would run:
+    scheduler --cluster cluster.yaml --sweep sweep.yaml --check
+
+SIGTERM and Ctrl-C stop the sweep, and what the scheduler has started; --resume goes on with it. Exit codes: 0 every trial has ended as it
+should, 3 some have failed, 1 the sweep could not be run, 2 the command line is wrong, 130 and 143 stopped by Ctrl-C or SIGTERM.
+Read on: docs/configuration.md (every key), docs/operations.md (more machines), docs/runbook.md (when something goes wrong).)";
+
 struct Flags {
   std::string cluster;
   std::string sweep;
@@ -36,6 +53,8 @@ struct Flags {
   std::string out;
   std::optional<uint64_t> split_seed;
   bool resume = false;
+  bool check = false;
+  bool stay = false;
   std::string trace;
   bool plan = false;
   std::string constants = "runs/machine.json";
@@ -51,13 +70,6 @@ absl::StatusOr<std::string> DataFile(const Flags& flags, const ClusterConfig& cl
   const std::string file = !flags.data.empty() ? flags.data : !sweep.data_file.empty() ? sweep.data_file : cluster.data_file;
   if (!file.empty()) return std::filesystem::absolute(file).string();
   return absl::InvalidArgumentError(fmt::format("{}: names no data file; give one with --data", flags.cluster));
-}
-
-absl::Status CheckWorkers(const Flags& flags, const ClusterConfig& cluster, const Sweep& sweep) {
-  if (sweep.workers_per_trial <= cluster.workers.size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: sweep.workers_per_trial is {}, but the cluster has {} workers",
-                                                flags.sweep.empty() ? flags.cluster : flags.sweep, sweep.workers_per_trial,
-                                                cluster.workers.size()));
 }
 
 // The cluster file's `plan`, or each of the sweep's models, whose steps must have been measured.
@@ -98,7 +110,9 @@ absl::Status PrintPlan(const Flags& flags) {
   std::string text;
   for (const PlannedLoad& load : *loads) {
     const absl::StatusOr<Plan> plan = MakePlan(*cluster, load, section->options, *constants);
-    if (!plan.ok()) return absl::Status(plan.status().code(), fmt::format("{}: {}", flags.constants, std::string(plan.status().message())));
+    if (!plan.ok()) {
+      return absl::Status(plan.status().code(), fmt::format("{}: {}", flags.constants, std::string(plan.status().message())));
+    }
     text += flags.json ? PlanJson(*plan) + "\n" : (text.empty() ? "" : "\n") + PlanText(*cluster, load, *plan);
   }
   fmt::print("{}", text);
@@ -106,33 +120,40 @@ absl::Status PrintPlan(const Flags& flags) {
 }
 
 absl::StatusOr<bool> RunScheduler(const Flags& flags) {
-  absl::StatusOr<ClusterConfig> cluster = LoadClusterConfig(flags.cluster);
+  absl::StatusOr<ClusterFile> cluster = ClusterFile::Load(flags.cluster);
   if (!cluster.ok()) return cluster.status();
-  if (cluster->launcher == ClusterConfig::Launcher::kSlurm) {
+  std::string host = cluster->config().scheduler.host;
+  if (cluster->config().launcher == ClusterConfig::Launcher::kSlurm && !flags.check) {
     const absl::StatusOr<SlurmAllocation> allocation = ReadSlurmAllocation();
     if (!allocation.ok()) return allocation.status();
-    cluster->scheduler.host = allocation->own_address;
+    host = allocation->own_address;
   }
   absl::StatusOr<Sweep> sweep = LoadSweep(flags.cluster, flags.sweep);
   if (!sweep.ok()) return sweep.status();
   if (flags.split_seed.has_value()) {
     for (TrialConfig& trial : sweep->trials) trial.split.seed = *flags.split_seed;
   }
-  if (absl::Status status = CheckWorkers(flags, *cluster, *sweep); !status.ok()) return status;
-  const absl::StatusOr<std::string> data_file = DataFile(flags, *cluster, *sweep);
+  const std::string& sweep_file = flags.sweep.empty() ? flags.cluster : flags.sweep;
+  if (absl::Status status = CheckWorkers(cluster->config(), sweep->workers_per_trial, sweep_file); !status.ok()) return status;
+  if (flags.check) {
+    fmt::print("{}\nSweep: {} trials, {} workers for each\n", ProcessList(cluster->config()), sweep->trials.size(),
+               sweep->workers_per_trial);
+    return true;
+  }
+  const absl::StatusOr<std::string> data_file = DataFile(flags, cluster->config(), *sweep);
   if (!data_file.ok()) return data_file.status();
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(*data_file);
   if (!data.ok()) return data.status();
   const absl::StatusOr<Split> split = MakeSplit(**data, sweep->trials.front().split);
   if (!split.ok()) return split.status();
-  SweepRunner runner(SweepPlan{.cluster = *std::move(cluster),
-                               .cluster_file = std::filesystem::absolute(flags.cluster).string(),
+  SweepRunner runner(SweepPlan{.host = std::move(host),
                                .data_file = *data_file,
                                .out = flags.out.empty() ? DefaultOut(flags) : flags.out,
                                .resume = flags.resume,
+                               .stay = flags.stay,
                                .trace = flags.trace,
                                .sweep = *std::move(sweep)},
-                     **data, *split);
+                     *std::move(cluster), **data, *split);
   return runner.Run();
 }
 
@@ -148,11 +169,12 @@ int ExitCode(const absl::StatusOr<bool>& all_finished) {
 int main(int argc, char** argv) {
   marquee::StopRequested();
   marquee::CheckpointRequested();
+  marquee::ReloadRequested();
   marquee::StartLog("scheduler");
   marquee::Flags flags;
   CLI::App app{"Runs a sweep of trials over a cluster of parameter servers and workers, and ends with a leaderboard.",
                "scheduler"};
-  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.footer(marquee::kExamples);
   app.add_option("--cluster", flags.cluster,
                  "The cluster file: processes, and data, models and sweep unless other flags say so")
       ->required();
@@ -172,7 +194,12 @@ int main(int argc, char** argv) {
   app.add_option("--constants", flags.constants, "With --plan: what `ps_bench --store` and `train_bench --store` measured")
       ->capture_default_str();
   app.add_flag("--json", flags.json, "With --plan: a JSON object on a line for each model");
-  CLI11_PARSE(app, argc, argv);
+  app.add_flag("--check", flags.check, "Read the files, print what would run, and end");
+  app.add_flag(
+      "--stay", flags.stay,
+      "When the sweep is over, go on answering servers and workers and serving metrics, until SIGTERM: for a supervisor that "
+      "starts again whatever ends");
+  if (const std::optional<int> code = marquee::ParseCommandLine(app, argc, argv)) return *code;
   if (flags.plan) {
     const absl::Status status = marquee::PrintPlan(flags);
     return status.ok() ? 0 : marquee::Fail("scheduler", status);

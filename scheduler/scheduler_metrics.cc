@@ -49,6 +49,16 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   UpdateTrials(coordinator.trials(now), now);
 }
 
+void SchedulerMetrics::Update(const ClusterFollower& follower, const Coordinator& coordinator) {
+  const std::vector<ServerPlace>& leaving = follower.file().leaving();
+  metrics_.Get(metric::kServersWanted).Set(static_cast<double>(follower.file().config().servers.size()));
+  metrics_.Get(metric::kServersLeaving).Set(static_cast<double>(leaving.size()));
+  metrics_.Get(metric::kPartitionsLeaving)
+      .Set(static_cast<double>(PartitionsOn(leaving, coordinator.view(), coordinator.members())));
+  metrics_.Get(metric::kEditsRefused).Increment(static_cast<double>(follower.refused() - refused_before_));
+  refused_before_ = follower.refused();
+}
+
 void SchedulerMetrics::UpdateMembers(const Coordinator& coordinator) {
   double servers = 0;
   double workers = 0;

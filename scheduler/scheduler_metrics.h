@@ -10,6 +10,7 @@
 #include "common/metrics.h"
 #include "common/transport.h"
 #include "common/transport_metrics.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/coordinator.h"
 
 namespace marquee {
@@ -22,6 +23,8 @@ class SchedulerMetrics {
   void Handled(wire::Envelope::Body::Which request, absl::Duration took);
   // About once a second.
   void Update(const Coordinator& coordinator, const Transport& transport, absl::Time now);
+  // Likewise: what has become of edits of the cluster file.
+  void Update(const ClusterFollower& follower, const Coordinator& coordinator);
 
  private:
   struct Shown {
@@ -38,6 +41,7 @@ class SchedulerMetrics {
   Metrics& metrics_;
   TransportMetrics transport_;
   Coordinator::Counters before_;
+  uint64_t refused_before_ = 0;
   std::map<std::string, Shown> shown_;  // trials with metrics of their own, by name
 };
 

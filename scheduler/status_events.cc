@@ -81,6 +81,11 @@ void StatusEvents::LookAtCopies(const Coordinator& coordinator, absl::Time time)
   if (promoted > 0) {
     Add(Level::kWarning, fmt::format("second copies of {} took over", Count(promoted, "partition", "partitions")), time);
   }
+  // Copies may be filled again before anybody looks: then they were missing and whole again between two looks.
+  const uint64_t lost = coordinator.counters().servers_lost - before_.servers_lost;
+  const std::vector<ShardIndex>& backups = coordinator.view().backups;
+  const bool copies = std::any_of(backups.begin(), backups.end(), [](ShardIndex shard) { return shard != kNoShard; });
+  if (lost > 0 && copies) view_of_loss_ = view_;
   if (view != view_ && view_ == 0) {
     Add(Level::kInfo, fmt::format("all servers are there: view {}", view), time);
   } else if (view != view_) {
@@ -90,9 +95,10 @@ void StatusEvents::LookAtCopies(const Coordinator& coordinator, absl::Time time)
   const uint64_t single = coordinator.under_replicated_partitions();
   if (single > 0 && single_ == 0) {
     Add(Level::kWarning, fmt::format("{} without a second copy", Count(single, "partition is", "partitions are")), time);
-  } else if (single == 0 && single_ > 0) {
+  } else if (single == 0 && (single_ > 0 || (view_of_loss_.has_value() && view > *view_of_loss_))) {
     Add(Level::kInfo, "every partition has its second copy again", time);
   }
+  if (single > 0 || (view_of_loss_.has_value() && view > *view_of_loss_)) view_of_loss_.reset();
   single_ = single;
 }
 

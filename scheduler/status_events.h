@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +52,8 @@ class StatusEvents {
   std::map<std::string, Trial> trials_;
   Coordinator::Counters before_;
   uint64_t view_ = 0;
-  uint64_t single_ = 0;  // partitions with one copy that should have two
+  std::optional<uint64_t> view_of_loss_;  // a server was lost, and no view without it was seen yet
+  uint64_t single_ = 0;                   // partitions with one copy that should have two
   absl::Time next_refused_ = absl::InfinitePast();
 };
 

@@ -49,7 +49,7 @@ class StatusPage {
 
   const StatusAccess access_;
   const std::string report_;
-  uint16_t port_ = 0;
+  std::atomic<uint16_t> port_{0};
   std::atomic<uint64_t> refused_tokens_{0};
   mutable std::mutex mutex_;
   std::shared_ptr<const Published> published_;  // under mutex_

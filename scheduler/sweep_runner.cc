@@ -51,18 +51,19 @@ std::string NameOf(const std::string& folder) {
 
 }  // namespace
 
-SweepRunner::SweepRunner(SweepPlan plan, const Dataset& data, const Split& split)
+SweepRunner::SweepRunner(SweepPlan plan, ClusterFile cluster, const Dataset& data, const Split& split)
     : plan_(std::move(plan)),
+      cluster_(std::move(cluster)),
       data_(data),
       split_(split),
       progress_(stdout, isatty(STDOUT_FILENO) != 0, plan_.sweep.metric),
       models_(PathOf("models"), OriginOf(plan_, data, split)),
       metrics_(kScheduler),
       scheduler_metrics_(metrics_),
-      status_(NameOf(plan_.out), plan_.cluster, plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
+      status_(NameOf(plan_.out), cluster_.config(), plan_.sweep, Leaderboard::Describe(data, split), absl::Now()) {}
 
 SweepRunner::~SweepRunner() {
-  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  if (processes_ != nullptr && processes_->launcher() != nullptr) processes_->launcher()->Stop(kStopGrace);
 }
 
 std::string SweepRunner::PathOf(const std::string& name) const { return (std::filesystem::path(plan_.out) / name).string(); }
@@ -75,14 +76,25 @@ absl::StatusOr<bool> SweepRunner::Run() {
   if (absl::Status status = ServeStatus(); !status.ok()) return status;
   if (coordinator_->done()) {
     progress_.Say("Nothing is left to do.");
-    return Finish();
+    return FinishAndStay();
   }
   if (absl::Status status = BeginTrace(); !status.ok()) return status;
   if (absl::Status status = StartProcesses(); !status.ok()) return status;
   if (absl::Status status = RunTrials(); !status.ok()) return status;
   DismissMembers();
   EndTrace();
-  return Finish();
+  return FinishAndStay();
+}
+
+absl::StatusOr<bool> SweepRunner::FinishAndStay() {
+  absl::StatusOr<bool> all_finished = Finish();
+  if (!all_finished.ok() || !plan_.stay) return all_finished;
+  progress_.Say("The sweep is over; stays until SIGTERM.");
+  while (!StopRequested()) {
+    if (absl::Status status = Pump(); !status.ok()) return status;
+  }
+  RemoveEndpoints();
+  return all_finished;
 }
 
 // A model that was trained on other rows of the same data has seen what is test here.
@@ -119,27 +131,27 @@ absl::Status SweepRunner::OpenState() {
 }
 
 absl::Status SweepRunner::Listen() {
-  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(plan_.cluster, PeerRole::kScheduler);
+  const absl::StatusOr<TransportOptions> options = TransportOptionsFor(cluster_.config(), PeerRole::kScheduler);
   if (!options.ok()) return options.status();
   const Identity self{.name = "scheduler", .incarnation = NewIncarnation()};
   absl::StatusOr<std::unique_ptr<Transport>> transport = Transport::Create(transport_context_, self, *options);
   if (!transport.ok()) return transport.status();
   transport_ = *std::move(transport);
-  const SchedulerPlace& place = plan_.cluster.scheduler;
-  absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(place.host, place.port));
+  const SchedulerPlace& place = cluster_.config().scheduler;
+  absl::StatusOr<std::string> endpoint = transport_->Listen(TcpEndpoint(plan_.host, place.port));
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *endpoint;
-  absl::StatusOr<std::string> metrics_endpoint = metrics_.Serve(place.host, place.metrics_port);
+  absl::StatusOr<std::string> metrics_endpoint = ServeMetrics(metrics_, cluster_.config(), plan_.host, place.metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
   metrics_endpoint_ = *metrics_endpoint;
 
   CoordinatorOptions coordinator;
-  for (const ServerPlace& server : plan_.cluster.servers) coordinator.servers.push_back(server.name);
-  coordinator.partitions = plan_.cluster.partitions;
-  coordinator.replication = plan_.cluster.replication;
+  for (const ServerPlace& server : cluster_.config().servers) coordinator.servers.push_back(server.name);
+  coordinator.partitions = cluster_.config().partitions;
+  coordinator.replication = cluster_.config().replication;
   coordinator.workers_per_trial = plan_.sweep.workers_per_trial;
-  coordinator.heartbeat = plan_.cluster.heartbeat;
-  coordinator.lease = plan_.cluster.lease;
+  coordinator.heartbeat = cluster_.config().heartbeat;
+  coordinator.lease = cluster_.config().lease;
   coordinator.data_checksum = data_.checksum();
   coordinator.train_examples = split_.train.size();
   coordinator.validation_examples = split_.validation.size();
@@ -149,7 +161,7 @@ absl::Status SweepRunner::Listen() {
   coordinator.maximize = plan_.sweep.maximize;
   coordinator.asha = plan_.sweep.asha;
   coordinator.keep = plan_.sweep.keep;
-  if (const std::optional<CheckpointConfig>& checkpoints = plan_.cluster.checkpoints) {
+  if (const std::optional<CheckpointConfig>& checkpoints = cluster_.config().checkpoints) {
     const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
@@ -177,13 +189,13 @@ absl::Status SweepRunner::StartCoordinator() {
 
 absl::Status SweepRunner::ServeStatus() {
   std::string token;
-  if (!plan_.cluster.status.token_file.empty()) {
-    absl::StatusOr<std::string> read = ReadToken(plan_.cluster.status.token_file);
+  if (!cluster_.config().status.token_file.empty()) {
+    absl::StatusOr<std::string> read = ReadToken(cluster_.config().status.token_file);
     if (!read.ok()) return read.status();
     token = *std::move(read);
   }
   status_page_ = std::make_unique<StatusPage>(StatusAccess(std::move(token)), PathOf("report.html"));
-  absl::StatusOr<std::string> endpoint = status_page_->Serve(plan_.cluster.status);
+  absl::StatusOr<std::string> endpoint = status_page_->Serve(cluster_.config().status);
   if (!endpoint.ok()) return endpoint.status();
   status_endpoint_ = *std::move(endpoint);
   UpdateStatus(SteadyNow());
@@ -200,27 +212,24 @@ void SweepRunner::UpdateStatus(absl::Time now) {
     refused_tokens_ = refused;
   }
   std::error_code ignored;
-  std::string missing = StatusModel::Missing(*coordinator_, plan_.cluster);
+  std::string missing = StatusModel::Missing(*coordinator_, cluster_.config());
   metrics_.SetMissing(missing);
   status_page_->Publish(status_.Json(std::filesystem::exists(PathOf("report.html"), ignored)), std::move(missing));
 }
 
 absl::Status SweepRunner::StartProcesses() {
-  if (plan_.cluster.launcher == ClusterConfig::Launcher::kExternal) {
-    progress_.Say(fmt::format(
-        "Waiting at {} for {} servers and {} workers, to be started with `ps --cluster {} --name NAME` and "
-        "`worker --cluster {} --name NAME --data FILE`",
-        endpoint_, plan_.cluster.servers.size(), plan_.cluster.workers.size(), plan_.cluster_file, plan_.cluster_file));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::vector<ProcessPlan>> processes =
-      PlanProcesses(plan_.cluster, plan_.cluster_file, plan_.data_file, endpoint_,
-                    plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string());
-  if (!processes.ok()) return processes.status();
-  absl::StatusOr<std::unique_ptr<LaunchEngine>> engine = MakeLaunchEngine(plan_.cluster);
-  if (!engine.ok()) return engine.status();
-  launcher_ = std::make_unique<Launcher>(*std::move(engine), PathOf("logs"));
-  return launcher_->Start(*std::move(processes), SteadyNow());
+  ProcessInputs inputs{.cluster_file = cluster_.path(),
+                       .cluster_folder = "",
+                       .data_file = plan_.data_file,
+                       .scheduler = endpoint_,
+                       .trace_folder = plan_.trace.empty() ? "" : std::filesystem::absolute(PathOf("trace")).string()};
+  processes_ = std::make_unique<ClusterFollower>(cluster_,
+                                                 ClusterFollower::Options{.processes = std::move(inputs),
+                                                                          .copy = PathOf("running-cluster.yaml"),
+                                                                          .log_folder = PathOf("logs"),
+                                                                          .workers_per_trial = plan_.sweep.workers_per_trial},
+                                                 [this](const std::string& line) { progress_.Say(line); });
+  return processes_->Start(SteadyNow());
 }
 
 absl::Status SweepRunner::RunTrials() {
@@ -264,21 +273,25 @@ absl::Status SweepRunner::Pump() {
   if (now >= next_metrics_) {
     next_metrics_ = now + kMetricsInterval;
     scheduler_metrics_.Update(*coordinator_, *transport_, now);
+    if (processes_ != nullptr) scheduler_metrics_.Update(*processes_, *coordinator_);
   }
   return absl::OkStatus();
 }
 
 absl::Status SweepRunner::PollProcesses() {
-  if (launcher_ == nullptr) return absl::OkStatus();
-  absl::StatusOr<std::vector<Launcher::Exit>> exits = launcher_->Poll(SteadyNow());
+  if (absl::Status status = processes_->Poll(ReloadRequested(), SteadyNow(), *coordinator_, *transport_); !status.ok())
+    return status;
+  if (processes_->launcher() == nullptr) return absl::OkStatus();
+  absl::StatusOr<std::vector<Launcher::Exit>> exits = processes_->launcher()->Poll(SteadyNow());
   if (!exits.ok()) return exits.status();
   for (const Launcher::Exit& exit : *exits) {
-    progress_.Say(fmt::format("{} ended: {}; started again in {}; its log is {}", exit.name, exit.how,
-                              absl::FormatDuration(exit.restarts_in), PathOf(fmt::format("logs/{}.log", exit.name))));
-    status_.events().Add(
-        StatusEvents::Level::kWarning,
-        fmt::format("process {} ended: {}; started again in {}", exit.name, exit.how, absl::FormatDuration(exit.restarts_in)),
-        absl::Now());
+    const std::string next = exit.restarts_in == absl::InfiniteDuration()
+                                 ? "not started again"
+                                 : fmt::format("started again in {}", absl::FormatDuration(exit.restarts_in));
+    progress_.Say(fmt::format("{} ended: {}; {}; its log is {}", exit.name, exit.how, next,
+                              PathOf(fmt::format("logs/{}.log", exit.name))));
+    status_.events().Add(StatusEvents::Level::kWarning, fmt::format("process {} ended: {}; {}", exit.name, exit.how, next),
+                         absl::Now());
     coordinator_->OnProcessExit(exit.name, SteadyNow(), *transport_);
   }
   return absl::OkStatus();
@@ -286,27 +299,34 @@ absl::Status SweepRunner::PollProcesses() {
 
 // Members ask, and are told that the sweep is over; an answer may be lost, so they get some time to ask again.
 void SweepRunner::DismissMembers() {
+  Launcher* const launcher = processes_->launcher();
   const absl::Time start = SteadyNow();
-  const absl::Duration patience = launcher_ != nullptr ? kStopGrace : plan_.cluster.lease + kStopGrace;
+  const absl::Duration patience = launcher != nullptr ? kStopGrace : cluster_.config().lease + kStopGrace;
   absl::Time told = absl::InfiniteFuture();
-  if (launcher_ != nullptr) launcher_->LetGo();
-  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * plan_.cluster.heartbeat) {
+  if (launcher != nullptr) launcher->LetGo();
+  while (!StopRequested() && SteadyNow() < start + patience && SteadyNow() < told + 2 * cluster_.config().heartbeat) {
     if (!Pump().ok()) break;
-    if (launcher_ != nullptr) {
-      launcher_->Poll(SteadyNow()).IgnoreError();
-      if (launcher_->running() == 0) break;
+    if (launcher != nullptr) {
+      launcher->Poll(SteadyNow()).IgnoreError();
+      if (launcher->running() == 0) break;
     }
     if (told == absl::InfiniteFuture() && coordinator_->dismissed()) told = SteadyNow();
   }
-  if (launcher_ != nullptr) launcher_->Stop(kStopGrace);
+  if (launcher != nullptr) launcher->Stop(kStopGrace);
+  RemoveEndpoints();
+}
+
+void SweepRunner::RemoveEndpoints() {
   std::error_code ignored;
   std::filesystem::remove(PathOf("endpoints.json"), ignored);
+  endpoints_written_.clear();
 }
 
 void SweepRunner::TellLauncher() {
-  if (launcher_ == nullptr) return;
+  Launcher* const launcher = processes_->launcher();
+  if (launcher == nullptr) return;
   for (const Coordinator::Member& member : coordinator_->members()) {
-    if (member.alive) launcher_->CameUp(member.name);
+    if (member.alive) launcher->CameUp(member.name);
   }
 }
 

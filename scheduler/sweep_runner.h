@@ -7,6 +7,7 @@
 //
 //     state.db, lock        the state, for --resume
 //     logs/NAME.log         of each server and worker (launcher: local)
+//     running-cluster.yaml  the cluster file as it is in use (likewise): what servers and workers read
 //     endpoints.json        {name: {"metrics": "host:port", "listens": [endpoint, ...]}} of all processes, while the sweep
 //                           runs; the scheduler's has "status" as well
 //     models/TRIAL/         kept models
@@ -18,14 +19,14 @@
 #include <optional>
 #include <string>
 
-#include "common/cluster_config.h"
 #include "common/metrics.h"
 #include "common/transport.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
 #include "scheduler/checkpoint_files.h"
+#include "scheduler/cluster_file.h"
+#include "scheduler/cluster_follower.h"
 #include "scheduler/coordinator.h"
-#include "scheduler/launcher.h"
 #include "scheduler/leaderboard.h"
 #include "scheduler/model_folder.h"
 #include "scheduler/report.h"
@@ -39,11 +40,11 @@
 namespace marquee {
 
 struct SweepPlan {
-  ClusterConfig cluster;
-  std::string cluster_file;
+  std::string host;  // that the scheduler listens on
   std::string data_file;
   std::string out;  // folder
   bool resume = false;
+  bool stay = false;  // answer members and serve metrics after the end, until the process is asked to stop
   std::string trace;  // a file: where the run's time goes; empty: nothing is traced
   Sweep sweep;
 };
@@ -51,7 +52,7 @@ struct SweepPlan {
 class SweepRunner {
  public:
   // `data` and `split` must outlive the runner.
-  SweepRunner(SweepPlan plan, const Dataset& data, const Split& split);
+  SweepRunner(SweepPlan plan, ClusterFile cluster, const Dataset& data, const Split& split);
   ~SweepRunner();
 
   // True if every trial has ended as it should, false if some have failed. Cancelled if the process was asked to stop: the
@@ -78,10 +79,13 @@ class SweepRunner {
   ReportSources Sources(const Leaderboard& leaderboard, const std::vector<Coordinator::TrialView>& trials);
   void AddExamples(const Leaderboard& leaderboard, ReportSources& sources);
   absl::StatusOr<bool> Finish();
+  absl::StatusOr<bool> FinishAndStay();
+  void RemoveEndpoints();
   absl::Status WriteFile(const std::string& name, const std::string& text) const;
   std::string PathOf(const std::string& name) const;
 
   const SweepPlan plan_;
+  ClusterFile cluster_;
   const Dataset& data_;
   const Split& split_;
   SweepProgress progress_;
@@ -98,7 +102,7 @@ class SweepRunner {
   std::unique_ptr<Coordinator> coordinator_;
   StatusModel status_;
   std::unique_ptr<StatusPage> status_page_;
-  std::unique_ptr<Launcher> launcher_;  // none with launcher: external
+  std::unique_ptr<ClusterFollower> processes_;
   absl::Time next_update_ = absl::InfinitePast();
   absl::Time next_metrics_ = absl::InfinitePast();
   absl::Time next_status_ = absl::InfinitePast();

@@ -1,40 +1,57 @@
 // marquee: what needs no cluster.
 //
-//     marquee recommend --model DIR --user ID   movies for a user, from a kept model
+//     marquee recommend --model DIR --user ID   movies for a user, from a kept model; --rate MOVIE=RATING for a guest
 //     marquee export --model DIR --out DIR      a kept model as arrays and TorchScript
 //     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
 //     marquee metrics                           docs/metrics.md
 //     marquee targets --cluster FILE            where Prometheus finds a cluster's processes
 //     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
-// Exit codes: 0; 1 it could not be done.
+// Exit codes: 0; 1 it could not be done; 2 the command line is wrong.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "checkpoint/commands.h"
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/metric_catalogue.h"
 #include "common/program.h"
 #include "common/prometheus_targets.h"
 #include "common/security.h"
 #include "common/trace_merge.h"
-#include "common/version.h"
 #include "serving/exporter.h"
 #include "serving/kept_model.h"
 #include "serving/recommendations.h"
 #include "serving/recommender.h"
+#include "serving/title_search.h"
 
 namespace marquee {
 namespace {
 
 constexpr size_t kRecallUsers = 1000;
+
+constexpr const char* kExamples = R"(Examples:
+  Ten movies that user 42 has not rated, from the best model of a sweep:
+    marquee recommend --model runs/retrieval --user 42 --unseen
+
+  And for somebody who is not in the data, from a few ratings:
+    marquee recommend --model runs/retrieval --rate "toy story=5" --rate "heat=2"
+
+  Keys for a cluster on more than one machine, and a look at its checkpoints:
+    marquee keygen --out keys
+    marquee checkpoint verify runs/retrieval/checkpoints
+
+`marquee COMMAND --help` says more of each. Exit codes: 0, 1 it could not be done, 2 the command line is wrong.
+Read on: docs/serving.md, docs/security.md, docs/checkpoints.md.)";
 
 struct ModelFlags {
   std::string model;
@@ -43,6 +60,7 @@ struct ModelFlags {
 
 struct RecommendFlags {
   std::vector<std::string> users;
+  std::vector<std::string> ratings;  // MOVIE=RATING, of a guest
   RecommendOptions options;
   bool approximate = false;
   bool json = false;
@@ -54,6 +72,55 @@ struct ExportFlags {
 };
 
 absl::StatusOr<std::unique_ptr<KeptModel>> Open(const ModelFlags& flags) { return KeptModel::Open(flags.model, flags.data); }
+
+TitleSearch SearchOf(const KeptModel& model, const Recommender& recommender) {
+  std::vector<TitleSearch::Movie> movies(model.data().rated_items());
+  for (uint32_t movie = 0; movie < movies.size(); ++movie) movies[movie].title = recommender.TitleOf(movie);
+  for (const uint32_t movie : model.data().item_of()) ++movies[movie].ratings;
+  return TitleSearch(movies);
+}
+
+// Of texts MOVIE=RATING, where MOVIE is a movie's key or words of its title.
+absl::StatusOr<std::vector<GuestRating>> ParseRatings(const KeptModel& model, const Recommender& recommender,
+                                                      const std::vector<std::string>& texts) {
+  const TitleSearch search = SearchOf(model, recommender);
+  std::vector<GuestRating> ratings;
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');
+    float rating = 0;
+    if (equals == std::string::npos || !absl::SimpleAtof(text.substr(equals + 1), &rating) || !(rating >= 1 && rating <= 5)) {
+      return absl::InvalidArgumentError(
+          fmt::format("--rate: '{}': must be MOVIE=RATING, with a rating from 1 to 5: \"toy story=5\"", text));
+    }
+    const std::string name = text.substr(0, equals);
+    std::vector<uint32_t> found;
+    for (uint32_t movie = 0; movie < model.data().rated_items() && found.empty(); ++movie) {
+      if (recommender.KeyOf(movie) == name) found = {movie};
+    }
+    if (found.empty()) found = search.Find(name, 1);
+    if (found.empty()) return absl::NotFoundError(fmt::format("--rate: no movie has the key or the title '{}'", name));
+    for (const GuestRating& before : ratings) {
+      if (before.item != found.front()) continue;
+      return absl::InvalidArgumentError(
+          fmt::format("--rate: '{}' is '{}', which is rated already; each movie may be rated once", name,
+                      recommender.TitleOf(before.item)));
+    }
+    ratings.push_back({.item = found.front(), .rating = rating});
+  }
+  return ratings;
+}
+
+// Adds what the model recommends to somebody with these ratings.
+absl::Status RecommendToGuest(const KeptModel& model, const RecommendFlags& asked, Recommender& recommender,
+                              nlohmann::ordered_json* json, std::string* text) {
+  const absl::StatusOr<std::vector<GuestRating>> rated = ParseRatings(model, recommender, asked.ratings);
+  if (!rated.ok()) return rated.status();
+  if (absl::Status status = recommender.PrepareForGuests(); !status.ok()) return status;
+  const std::vector<Recommendation> movies = recommender.RecommendToGuest(*rated, asked.options);
+  (*json)["guest"] = GuestRecommendationsJson(recommender, *rated, movies);
+  *text += (text->empty() ? "" : "\n") + GuestRecommendationsText(recommender, *rated, movies);
+  return absl::OkStatus();
+}
 
 absl::Status Recommend(const ModelFlags& flags, const RecommendFlags& asked) {
   const absl::StatusOr<std::unique_ptr<KeptModel>> model = Open(flags);
@@ -70,6 +137,9 @@ absl::Status Recommend(const ModelFlags& flags, const RecommendFlags& asked) {
     const std::vector<Recommendation> movies = (*recommender)->Recommend(*user, asked.options);
     if (asked.json) json["users"].push_back(RecommendationsJson(**recommender, *user, movies));
     text += (text.empty() ? "" : "\n") + RecommendationsText(**recommender, *user, movies);
+  }
+  if (!asked.ratings.empty()) {
+    if (absl::Status status = RecommendToGuest(**model, asked, **recommender, &json, &text); !status.ok()) return status;
   }
   if (asked.approximate) {
     const double recall = (*recommender)->IndexRecall(kRecallUsers, asked.options.count);
@@ -135,16 +205,18 @@ absl::Status Trace(const std::string& folder, const std::string& out) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("marquee: what needs no cluster", "marquee");
-  app.set_version_flag("--version", fmt::format("marquee {}", Version()));
+  CLI::App app("Uses and looks after what sweeps leave, and makes keys: what needs no cluster.", "marquee");
+  app.footer(kExamples);
   app.require_subcommand(1);
 
   ModelFlags model;
   RecommendFlags recommend_flags;
   CLI::App* const recommend = app.add_subcommand("recommend", "Movies for a user, from a model that a sweep has kept");
   AddModelFlags(recommend, model);
-  recommend->add_option("--user", recommend_flags.users, "The user's key in the data, such as 42; may be given several times")
-      ->required();
+  recommend->add_option("--user", recommend_flags.users, "The user's key in the data, such as 42; may be given several times");
+  recommend->add_option(
+      "--rate", recommend_flags.ratings,
+      "MOVIE=RATING, a movie by key or by words of its title, of somebody who is not in the data; several times");
   recommend->add_option("--top", recommend_flags.options.count, "How many movies (default: 10)")->check(CLI::PositiveNumber);
   recommend->add_flag("--unseen", recommend_flags.options.unseen, "Leave out the movies that the user has rated");
   recommend->add_flag("--approximate", recommend_flags.approximate,
@@ -184,11 +256,15 @@ int Main(int argc, char** argv) {
   trace->add_option("folder", trace_folder, "The folder that they wrote to (runs/NAME/trace)")->required();
   trace->add_option("--out", trace_out, "The file to write")->required();
 
-  CLI11_PARSE(app, argc, argv);
+  if (const std::optional<int> code = ParseCommandLine(app, argc, argv)) return *code;
   absl::Status status;
   if (trace->parsed()) status = Trace(trace_folder, trace_out);
   if (list->parsed()) status = PrintCheckpoints(checkpoints);
   if (verify->parsed()) status = Verify(checkpoints);
+  if (recommend->parsed() && recommend_flags.users.empty() && recommend_flags.ratings.empty()) {
+    std::fprintf(stderr, "marquee recommend: needs --user or --rate\n");
+    return 2;
+  }
   if (recommend->parsed()) status = Recommend(model, recommend_flags);
   if (exporting->parsed()) status = ExportModel(model, export_flags);
   if (keygen->parsed()) status = Keygen(folder);

@@ -50,12 +50,9 @@ std::string Figures(const Recommendation& movie) {
   return fmt::format("{}", fmt::join(figures, ", "));
 }
 
-}  // namespace
-
-std::string RecommendationsText(const Recommender& recommender, uint32_t user, const std::vector<Recommendation>& movies) {
-  std::string text =
-      fmt::format("Movies for user {}, who has rated {}\n\n", recommender.UserKeyOf(user), recommender.RatedBy(user));
-  if (movies.empty()) return text + "none\n";
+std::string MoviesText(const Recommender& recommender, const std::vector<Recommendation>& movies) {
+  if (movies.empty()) return "none\n";
+  std::string text;
   size_t number = 1;
   for (const Recommendation& movie : movies) {
     const std::string title = Shortened(recommender.TitleOf(movie.movie), kWidestTitle);
@@ -68,18 +65,11 @@ std::string RecommendationsText(const Recommender& recommender, uint32_t user, c
   return text;
 }
 
-nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint32_t user,
-                                           const std::vector<Recommendation>& movies) {
+nlohmann::ordered_json MoviesJson(const Recommender& recommender, const std::vector<Recommendation>& movies) {
   using Json = nlohmann::ordered_json;
-  Json json = {{"user", recommender.UserKeyOf(user)}, {"rated", recommender.RatedBy(user)}, {"best_liked", Json::array()}};
-  for (const Reason& liked : recommender.BestLiked(user, kBestLiked)) {
-    json["best_liked"].push_back(
-        {{"movie", recommender.KeyOf(liked.movie)}, {"title", recommender.TitleOf(liked.movie)}, {"rating", liked.rating}});
-  }
-  json["reasons"] = Name(recommender.reason_kind());
-  json["movies"] = Json::array();
+  Json json = Json::array();
   for (const Recommendation& movie : movies) {
-    Json& entry = json["movies"].emplace_back(Json::object());
+    Json& entry = json.emplace_back(Json::object());
     entry["movie"] = recommender.KeyOf(movie.movie);
     entry["title"] = recommender.TitleOf(movie.movie);
     entry["genres"] = recommender.GenresOf(movie.movie);
@@ -95,6 +85,46 @@ nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint3
                                   {"share", reason.share}});
     }
   }
+  return json;
+}
+
+}  // namespace
+
+std::string RecommendationsText(const Recommender& recommender, uint32_t user, const std::vector<Recommendation>& movies) {
+  return fmt::format("Movies for user {}, who has rated {}\n\n{}", recommender.UserKeyOf(user), recommender.RatedBy(user),
+                     MoviesText(recommender, movies));
+}
+
+nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint32_t user,
+                                           const std::vector<Recommendation>& movies) {
+  using Json = nlohmann::ordered_json;
+  Json json = {{"user", recommender.UserKeyOf(user)}, {"rated", recommender.RatedBy(user)}, {"best_liked", Json::array()}};
+  for (const Reason& liked : recommender.BestLiked(user, kBestLiked)) {
+    json["best_liked"].push_back(
+        {{"movie", recommender.KeyOf(liked.movie)}, {"title", recommender.TitleOf(liked.movie)}, {"rating", liked.rating}});
+  }
+  json["reasons"] = Name(recommender.reason_kind());
+  json["movies"] = MoviesJson(recommender, movies);
+  return json;
+}
+
+std::string GuestRecommendationsText(const Recommender& recommender, const std::vector<GuestRating>& rated,
+                                     const std::vector<Recommendation>& movies) {
+  std::string text = "Movies for somebody who has rated\n";
+  for (const GuestRating& rating : rated)
+    text += fmt::format("     {:g}  {}\n", rating.rating, recommender.TitleOf(rating.item));
+  return text + "\n" + MoviesText(recommender, movies);
+}
+
+nlohmann::ordered_json GuestRecommendationsJson(const Recommender& recommender, const std::vector<GuestRating>& rated,
+                                                const std::vector<Recommendation>& movies) {
+  using Json = nlohmann::ordered_json;
+  Json json = {{"rated", rated.size()}, {"rated_movies", Json::array()}};
+  for (const GuestRating& rating : rated) {
+    json["rated_movies"].push_back(
+        {{"movie", recommender.KeyOf(rating.item)}, {"title", recommender.TitleOf(rating.item)}, {"rating", rating.rating}});
+  }
+  json["movies"] = MoviesJson(recommender, movies);
   return json;
 }
 

@@ -20,6 +20,12 @@ std::string RecommendationsText(const Recommender& recommender, uint32_t user, c
 nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint32_t user,
                                            const std::vector<Recommendation>& movies);
 
+// The same for a guest, who has rated `rated`: without "user", and with "rated_movies" in the place of "best_liked".
+std::string GuestRecommendationsText(const Recommender& recommender, const std::vector<GuestRating>& rated,
+                                     const std::vector<Recommendation>& movies);
+nlohmann::ordered_json GuestRecommendationsJson(const Recommender& recommender, const std::vector<GuestRating>& rated,
+                                                const std::vector<Recommendation>& movies);
+
 }  // namespace marquee
 
 #endif  // MARQUEE_SERVING_RECOMMENDATIONS_H_

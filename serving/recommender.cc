@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "dataset/evaluation.h"
 
@@ -15,6 +15,10 @@ namespace marquee {
 namespace {
 
 constexpr auto kNow = Entities::For::kNow;
+constexpr const char* kTraitColumns[] = {"movie_genres", "director", "star"};
+constexpr size_t kUsersToFit = 20'000;     // whose vectors tell what users are like
+constexpr size_t kRatingsToFit = 100'000;  // and how far their scores can be trusted
+constexpr size_t kBlock = 1024;            // users that are asked about at once
 
 std::vector<float> Values(const torch::Tensor& tensor) {
   const torch::Tensor flat = tensor.contiguous();
@@ -25,6 +29,13 @@ std::vector<uint32_t> Movies(const KeptModel& model) {
   std::vector<uint32_t> movies(model.data().rated_items());
   std::iota(movies.begin(), movies.end(), 0U);
   return movies;
+}
+
+// A movie's values: none, one or, of genres, several.
+absl::InlinedVector<uint32_t, 8> CodesOf(const Column& column, uint32_t movie) {
+  if (column.type() == Column::Type::kIds) return {column.codes(movie).begin(), column.codes(movie).end()};
+  if (column.type() != Column::Type::kId || column.code(movie) == kNullCode) return {};
+  return {column.code(movie)};
 }
 
 void KeepBest(size_t count, std::vector<MovieScore>& movies) {
@@ -38,7 +49,9 @@ Recommender::Recommender(KeptModel& model)
     : model_(model),
       retrieval_(model.model().retrieval()),
       rating_(model.model().rating()),
-      known_(model.data(), {&model.split().train, &model.split().validation, &model.split().test}) {}
+      known_(model.data(), {&model.split().train, &model.split().validation, &model.split().test}) {
+  if (rating_ != nullptr) predictor_.emplace(model_, *rating_);
+}
 
 absl::StatusOr<std::unique_ptr<Recommender>> Recommender::Make(KeptModel& model, Index index) {
   std::unique_ptr<Recommender> recommender(new Recommender(model));
@@ -72,12 +85,7 @@ void Recommender::UseVectors(Index index) {
 
 // What the model makes of movies: factors, or else what its layers are given of them.
 void Recommender::UseMovieFactors() {
-  const std::vector<uint32_t> movies = Movies(model_);
-  const std::unique_ptr<Step> step = rating_->PlanPairs(std::vector<uint32_t>(movies.size(), 0), movies, kNow);
-  model_.Fill(*step);
-  const RatingInference::Decomposition decomposition = rating_->Decompose(*step);
-  torch::Tensor vectors = decomposition.factors.movies;
-  if (!vectors.defined() && !decomposition.parts.empty()) vectors = decomposition.parts.front().movies;
+  const torch::Tensor vectors = predictor_->MovieVectors();
   if (!vectors.defined() || vectors.size(1) == 0) return;
   width_ = static_cast<size_t>(vectors.size(1));
   vectors_ = Values(vectors);
@@ -93,29 +101,57 @@ absl::StatusOr<uint32_t> Recommender::FindUser(const std::string& id) const {
       fmt::format("{} {}: not among the {} users of {}", key.name(), id, model_.data().users(), model_.data().name()));
 }
 
-bool Recommender::Seen(uint32_t user, uint32_t movie) const {
-  const absl::Span<const uint32_t> item_of = model_.data().item_of();
-  const absl::Span<const uint32_t> rated = known_.Of(user);
-  const auto* const found = std::partition_point(rated.begin(), rated.end(), [&](uint32_t i) { return item_of[i] < movie; });
-  return found != rated.end() && item_of[*found] == movie;
+Recommender::Person Recommender::PersonOf(uint32_t user) {
+  Person person;
+  for (const uint32_t interaction : known_.Of(user)) {
+    person.rated.push_back({model_.data().item_of()[interaction], model_.data().label()[interaction]});
+    if (person.seen.empty() || person.seen.back() != person.rated.back().item) person.seen.push_back(person.rated.back().item);
+  }
+  person.reasons = reason_kind_;
+  if (retrieval_ != nullptr) AddQuery(retrieval_->PlanUsers({user}, kNow), person);
+  if (predictor_.has_value()) person.rating = predictor_->Of(user);
+  return person;
 }
 
-std::vector<MovieScore> Recommender::RankByVectors(uint32_t user, const RecommendOptions& options) {
-  const std::unique_ptr<Step> step = retrieval_->PlanUsers({user}, kNow);
+Recommender::Person Recommender::GuestOf(absl::Span<const GuestRating> rated) {
+  Person guest;
+  guest.rated.assign(rated.begin(), rated.end());
+  for (const GuestRating& one : rated) guest.seen.push_back(one.item);
+  std::sort(guest.seen.begin(), guest.seen.end());
+  if (retrieval_fold_in_.has_value()) {
+    guest.fitted = retrieval_fold_in_->Fit(rated);
+    guest.query.assign(guest.fitted->vector.data(), guest.fitted->vector.data() + guest.fitted->vector.size());
+  } else if (retrieval_ != nullptr) {
+    AddQuery(retrieval_->PlanGuest(rated), guest);
+  }
+  if (rating_fold_in_.has_value()) {
+    FoldIn::Fitted factors = rating_fold_in_->Fit(rated);
+    const torch::Tensor row = torch::empty({1, factors.vector.size()});
+    std::copy_n(factors.vector.data(), factors.vector.size(), row.data_ptr<float>());
+    guest.rating = Predictor::User{row, {}};
+    if (retrieval_ == nullptr) guest.fitted = std::move(factors);
+  }
+  guest.reasons = guest.fitted.has_value() ? ReasonKind::kHistory : reason_kind_;
+  return guest;
+}
+
+void Recommender::AddQuery(std::unique_ptr<Step> step, Person& to) {
+  const torch::NoGradGuard no_grad;
   model_.Fill(*step);
-  const std::vector<float> query = Values(retrieval_->UserVectors(*step));
+  to.query = Values(retrieval_->UserVectors(*step));
+  to.step = std::move(step);
+}
+
+std::vector<MovieScore> Recommender::RankByVectors(const Person& person, const RecommendOptions& options) const {
   const MovieIndex& index = approximate_ != nullptr ? *approximate_ : *exact_;
   // Enough to fill the list when what the user has rated is left out or takes other places.
-  std::vector<MovieScore> found = index.Search(query, options.count + known_.size(user));
-  found.erase(std::remove_if(found.begin(), found.end(), [&](const MovieScore& m) { return Seen(user, m.movie); }),
+  std::vector<MovieScore> found = index.Search(person.query, options.count + person.seen.size());
+  found.erase(std::remove_if(found.begin(), found.end(), [&](const MovieScore& m) { return person.Saw(m.movie); }),
               found.end());
   if (!options.unseen) {
-    uint32_t last = UINT32_MAX;
-    for (const uint32_t interaction : known_.Of(user)) {
-      const uint32_t movie = model_.data().item_of()[interaction];
-      if (movie == std::exchange(last, movie)) continue;
+    for (const uint32_t movie : person.seen) {
       const auto width = static_cast<Eigen::Index>(width_);
-      const float score = Eigen::Map<const Eigen::VectorXf>(query.data(), width)
+      const float score = Eigen::Map<const Eigen::VectorXf>(person.query.data(), width)
                               .dot(Eigen::Map<const Eigen::VectorXf>(vectors_.data() + movie * width_, width));
       found.push_back({movie, score + (seen_bias_.empty() ? 0.0F : seen_bias_[movie])});
     }
@@ -124,18 +160,12 @@ std::vector<MovieScore> Recommender::RankByVectors(uint32_t user, const Recommen
   return found;
 }
 
-std::vector<float> Recommender::Predictions(uint32_t user, absl::Span<const uint32_t> movies) {
-  const std::unique_ptr<Step> step = rating_->PlanPairs(std::vector<uint32_t>(movies.size(), user), movies, kNow);
-  model_.Fill(*step);
-  return rating_->Predict(*step);
-}
-
-std::vector<MovieScore> Recommender::RankByPredictions(uint32_t user, const RecommendOptions& options) {
+std::vector<MovieScore> Recommender::RankByPredictions(const Person& person, const RecommendOptions& options) const {
   std::vector<uint32_t> movies;
   for (const uint32_t movie : Movies(model_)) {
-    if (!options.unseen || !Seen(user, movie)) movies.push_back(movie);
+    if (!options.unseen || !person.Saw(movie)) movies.push_back(movie);
   }
-  const std::vector<float> predictions = Predictions(user, movies);
+  const std::vector<float> predictions = predictor_->Predict(*person.rating, movies);
   std::vector<MovieScore> ranked;
   for (size_t i = 0; i < movies.size(); ++i) ranked.push_back({movies[i], predictions[i]});
   KeepBest(options.count, ranked);
@@ -157,74 +187,149 @@ void Recommender::AddPrediction(float prediction, Recommendation& to) const {
 }
 
 std::vector<Recommendation> Recommender::Recommend(uint32_t user, const RecommendOptions& options) {
+  return RecommendTo(PersonOf(user), options);
+}
+
+std::vector<Recommendation> Recommender::RecommendToGuest(absl::Span<const GuestRating> rated,
+                                                          const RecommendOptions& options) {
+  RecommendOptions unseen = options;
+  unseen.unseen = true;
+  return RecommendTo(GuestOf(rated), unseen);
+}
+
+std::vector<Recommendation> Recommender::RecommendTo(const Person& person, const RecommendOptions& options) {
   const std::vector<MovieScore> ranked =
-      retrieval_ != nullptr ? RankByVectors(user, options) : RankByPredictions(user, options);
+      retrieval_ != nullptr ? RankByVectors(person, options) : RankByPredictions(person, options);
   std::vector<Recommendation> recommendations;
+  std::vector<uint32_t> movies;
   for (const MovieScore& movie : ranked) {
     Recommendation& recommendation = recommendations.emplace_back();
     recommendation.movie = movie.movie;
-    recommendation.seen = Seen(user, movie.movie);
-    if (retrieval_ != nullptr) {
-      recommendation.score = movie.score;
-    } else {
-      AddPrediction(movie.score, recommendation);
-    }
+    recommendation.seen = person.Saw(movie.movie);
+    if (retrieval_ != nullptr) recommendation.score = movie.score;
+    movies.push_back(movie.movie);
   }
-  if (retrieval_ != nullptr && rating_ != nullptr) {
-    std::vector<uint32_t> movies;
-    for (const MovieScore& movie : ranked) movies.push_back(movie.movie);
-    const std::vector<float> predictions = Predictions(user, movies);
+  if (person.rating.has_value()) {
+    const std::vector<float> predictions = predictor_->Predict(*person.rating, movies);
     for (size_t i = 0; i < movies.size(); ++i) AddPrediction(predictions[i], recommendations[i]);
   }
-  if (options.reasons > 0) AddReasons(user, options.reasons, recommendations);
+  if (options.reasons > 0) AddReasons(person, options.reasons, recommendations);
   return recommendations;
 }
 
-void Recommender::AddReasons(uint32_t user, size_t count, std::vector<Recommendation>& to) {
-  if (reason_kind_ == ReasonKind::kNone) return;
-  std::unique_ptr<Step> step;
-  if (reason_kind_ == ReasonKind::kHistory) {
-    step = retrieval_->PlanUsers({user}, kNow);
-    model_.Fill(*step);
-  }
-  for (Recommendation& recommendation : to) {
-    std::vector<Reason> reasons;
-    if (reason_kind_ == ReasonKind::kHistory) {
-      const std::vector<float> shares = retrieval_->HistoryShares(*step, 0, recommendation.movie);
-      for (size_t i = 0; i < shares.size(); ++i) {
-        const uint32_t interaction = known_.Of(user)[i];
-        reasons.push_back({model_.data().item_of()[interaction], model_.data().label()[interaction], shares[i]});
-      }
-    } else {
-      reasons = ByLikeness(user, recommendation.movie);
+// ---------------------------------------------------------------------------------------------------------- guests
+
+absl::Status Recommender::PrepareForGuests() {
+  const size_t users = std::min(model_.data().users(), kUsersToFit);
+  if (retrieval_ != nullptr && retrieval_->PlanGuest({}) == nullptr) {
+    std::vector<torch::Tensor> vectors;
+    const torch::NoGradGuard no_grad;
+    for (size_t begin = 0; begin < users; begin += kBlock) {
+      std::vector<uint32_t> block(std::min(users - begin, kBlock));
+      std::iota(block.begin(), block.end(), static_cast<uint32_t>(begin));
+      const std::unique_ptr<Step> step = retrieval_->PlanUsers(block, kNow);
+      model_.Fill(*step);
+      vectors.push_back(retrieval_->UserVectors(*step));
     }
+    retrieval_fold_in_ = MakeFoldIn(torch::cat(vectors, 0), vectors_, FoldIn::Wanted::kScore, 0);
+  }
+  const bool fits_ratings = predictor_.has_value() && predictor_->only_factors();
+  const bool of_stars = fits_ratings && rating_->meaning() == RatingInference::Meaning::kRating;
+  if (of_stars || (fits_ratings && retrieval_ == nullptr)) {
+    rating_fold_in_ =
+        MakeFoldIn(predictor_->FactorsOfUsers(users), Values(predictor_->MovieVectors()),
+                   of_stars ? FoldIn::Wanted::kRating : FoldIn::Wanted::kScore, static_cast<float>(predictor_->constant()));
+  }
+  if (retrieval_ != nullptr || rating_fold_in_.has_value()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("trial {}: its layers take what they have learnt of each user, which cannot be fitted to a few ratings; ask "
+                  "for a user of "
+                  "the data, or serve a model of kind two_tower, sequence or joint",
+                  model_.manifest().trial));
+}
+
+// Ratings that the model has not learnt from say best how far its scores can be trusted.
+FoldIn Recommender::MakeFoldIn(const torch::Tensor& users, absl::Span<const float> movies, FoldIn::Wanted wanted,
+                               float constant) const {
+  const Split& split = model_.split();
+  std::vector<FoldIn::Example> examples;
+  for (const std::vector<uint32_t>* part : {&split.validation, &split.test, &split.train}) {
+    if (!examples.empty()) break;
+    const size_t stride = std::max<size_t>(part->size() / kRatingsToFit, 1);
+    for (size_t i = 0; i < part->size(); i += stride) {
+      const uint32_t interaction = (*part)[i];
+      const uint32_t user = model_.data().user_of()[interaction];
+      if (user >= users.size(0)) continue;
+      examples.push_back({user, model_.data().item_of()[interaction], model_.data().label()[interaction]});
+    }
+  }
+  return FoldIn(Values(users), movies, static_cast<size_t>(users.size(1)), examples, wanted, constant);
+}
+
+// --------------------------------------------------------------------------------------------------------- reasons
+
+void Recommender::AddReasons(const Person& person, size_t count, std::vector<Recommendation>& to) const {
+  if (person.reasons == ReasonKind::kNone) return;
+  for (Recommendation& recommendation : to) {
+    std::vector<Reason> reasons = AllReasons(person, recommendation.movie);
     reasons.erase(std::remove_if(reasons.begin(), reasons.end(),
                                  [&](const Reason& r) { return r.movie == recommendation.movie || !(r.share > 0); }),
                   reasons.end());
     std::stable_sort(reasons.begin(), reasons.end(), [](const Reason& a, const Reason& b) { return a.share > b.share; });
+    recommendation.traits = TraitsOf(recommendation.movie, reasons);
     if (reasons.size() > count) reasons.resize(count);
     recommendation.reasons = std::move(reasons);
   }
 }
 
+std::vector<Reason> Recommender::AllReasons(const Person& person, uint32_t movie) const {
+  if (person.reasons == ReasonKind::kLikeness) return ByLikeness(person, movie);
+  std::vector<float> shares;
+  if (!person.fitted.has_value()) {
+    shares = retrieval_->HistoryShares(*person.step, 0, movie);
+  } else {
+    shares = (retrieval_ != nullptr ? retrieval_fold_in_ : rating_fold_in_)->Shares(*person.fitted, movie);
+  }
+  std::vector<Reason> reasons;
+  for (size_t i = 0; i < shares.size(); ++i) reasons.push_back({person.rated[i].item, person.rated[i].rating, shares[i]});
+  return reasons;
+}
+
 // Only movies that the user has rated no lower than their mean speak for another.
-std::vector<Reason> Recommender::ByLikeness(uint32_t user, uint32_t movie) const {
-  const absl::Span<const uint32_t> rated = known_.Of(user);
+std::vector<Reason> Recommender::ByLikeness(const Person& person, uint32_t movie) const {
   double sum = 0;
-  for (const uint32_t interaction : rated) sum += model_.data().label()[interaction];
-  const double mean = sum / static_cast<double>(std::max<size_t>(rated.size(), 1));
+  for (const GuestRating& one : person.rated) sum += one.rating;
+  const double mean = sum / static_cast<double>(std::max<size_t>(person.rated.size(), 1));
   const auto vector = [&](uint32_t of) {
     return Eigen::Map<const Eigen::VectorXf>(vectors_.data() + of * width_, static_cast<Eigen::Index>(width_));
   };
   std::vector<Reason> reasons;
-  for (const uint32_t interaction : rated) {
-    const float rating = model_.data().label()[interaction];
-    if (rating < mean) continue;
-    const uint32_t other = model_.data().item_of()[interaction];
-    const float lengths = vector(movie).norm() * vector(other).norm();
-    if (lengths > 0) reasons.push_back({other, rating, vector(movie).dot(vector(other)) / lengths});
+  for (const GuestRating& one : person.rated) {
+    if (one.rating < mean) continue;
+    const float lengths = vector(movie).norm() * vector(one.item).norm();
+    if (lengths > 0) reasons.push_back({one.item, one.rating, vector(movie).dot(vector(one.item)) / lengths});
   }
   return reasons;
+}
+
+std::vector<Trait> Recommender::TraitsOf(uint32_t movie, const std::vector<Reason>& reasons) const {
+  float all = 0;
+  for (const Reason& reason : reasons) all += reason.share;
+  std::vector<Trait> traits;
+  for (const char* name : kTraitColumns) {
+    const Column* column = model_.data().column(name);
+    if (column == nullptr || column->level() != Column::Level::kItem) continue;
+    for (const uint32_t code : CodesOf(*column, movie)) {
+      float share = 0;
+      for (const Reason& reason : reasons) {
+        const absl::InlinedVector<uint32_t, 8> codes = CodesOf(*column, reason.movie);
+        if (std::find(codes.begin(), codes.end(), code) != codes.end()) share += reason.share;
+      }
+      if (share > 0) traits.push_back({name, std::string(column->value(code)), std::min(share / all, 1.0F)});
+    }
+  }
+  std::stable_sort(traits.begin(), traits.end(), [](const Trait& a, const Trait& b) { return a.share > b.share; });
+  return traits;
 }
 
 std::string Recommender::KeyOf(uint32_t movie) const {

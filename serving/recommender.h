@@ -5,8 +5,14 @@
 // movies speaks for each.
 //
 // A model with vectors of users and movies (two_tower, sequence, joint) finds movies through an index of them; any other is
-// asked for every movie. All of the user's ratings are known, those of the test part too. Not thread-safe.
+// asked for every movie. What the model makes of movies is computed once. All of the user's ratings are known, those of the
+// test part too.
+//
+// A guest is somebody who is not in the data and rates a few movies. A model whose query is made of histories is given these as
+// the history; for any other a user's vector is fitted to them (serving/fold_in.h), and so are the factors of a rating. Not
+// thread-safe.
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,8 +21,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "serving/fold_in.h"
 #include "serving/kept_model.h"
 #include "serving/movie_index.h"
+#include "serving/predictor.h"
 #include "worker/models/history.h"
 #include "worker/models/inference.h"
 
@@ -29,6 +37,13 @@ struct Reason {
   float share = 0;  // of the score; or, where the model is not made of histories, how like the two movies' vectors are: -1 to 1
 };
 
+// What a movie has in common with those that speak for it.
+struct Trait {
+  std::string column;  // "movie_genres", "director", "star"
+  std::string value;
+  float share = 0;  // of what speaks for the movie, that of movies with this value: above 0, at most 1
+};
+
 struct Recommendation {
   uint32_t movie = 0;
   bool seen = false;            // the user has rated it
@@ -36,6 +51,7 @@ struct Recommendation {
   std::optional<float> rating;  // predicted, 1 to 5
   std::optional<float> liked;   // predicted probability
   std::vector<Reason> reasons;  // the strongest first
+  std::vector<Trait> traits;    // likewise
 };
 
 struct RecommendOptions {
@@ -60,6 +76,13 @@ class Recommender {
   std::vector<Recommendation> Recommend(uint32_t user, const RecommendOptions& options);
   ReasonKind reason_kind() const { return reason_kind_; }
 
+  // Once, before the first guest. FailedPrecondition, with the reason, for a model that can say nothing of guests.
+  absl::Status PrepareForGuests();
+  // `rated` are rated items, each once, in the order in which they were rated; they are never recommended.
+  std::vector<Recommendation> RecommendToGuest(absl::Span<const GuestRating> rated, const RecommendOptions& options);
+  bool predicts() const { return rating_ != nullptr; }
+  bool predicts_for_guests() const { return rating_fold_in_.has_value(); }
+
   // Of a movie. Without a column movie_title, its title is its key; without movie_genres, it has none.
   std::string TitleOf(uint32_t movie) const;
   std::vector<std::string> GenresOf(uint32_t movie) const;
@@ -74,17 +97,35 @@ class Recommender {
   std::vector<Reason> BestLiked(uint32_t user, size_t count) const;
 
  private:
+  // A user or a guest, as far as a question needs them.
+  struct Person {
+    std::vector<GuestRating> rated;  // in the order of HistoryShares
+    std::vector<uint32_t> seen;      // ascending, each once
+    std::unique_ptr<Step> step;      // of retrieval's query; not where it was fitted
+    std::vector<float> query;
+    std::optional<Predictor::User> rating;
+    std::optional<FoldIn::Fitted> fitted;  // what ranks movies, if it was fitted
+    ReasonKind reasons = ReasonKind::kNone;
+
+    bool Saw(uint32_t movie) const { return std::binary_search(seen.begin(), seen.end(), movie); }
+  };
+
   explicit Recommender(KeptModel& model);
 
   void UseVectors(Index index);
   void UseMovieFactors();
-  std::vector<MovieScore> RankByVectors(uint32_t user, const RecommendOptions& options);
-  std::vector<MovieScore> RankByPredictions(uint32_t user, const RecommendOptions& options);
-  std::vector<float> Predictions(uint32_t user, absl::Span<const uint32_t> movies);
+  FoldIn MakeFoldIn(const torch::Tensor& users, absl::Span<const float> movies, FoldIn::Wanted wanted, float constant) const;
+  Person PersonOf(uint32_t user);
+  Person GuestOf(absl::Span<const GuestRating> rated);
+  void AddQuery(std::unique_ptr<Step> step, Person& to);
+  std::vector<Recommendation> RecommendTo(const Person& person, const RecommendOptions& options);
+  std::vector<MovieScore> RankByVectors(const Person& person, const RecommendOptions& options) const;
+  std::vector<MovieScore> RankByPredictions(const Person& person, const RecommendOptions& options) const;
   void AddPrediction(float prediction, Recommendation& to) const;
-  void AddReasons(uint32_t user, size_t count, std::vector<Recommendation>& to);
-  std::vector<Reason> ByLikeness(uint32_t user, uint32_t movie) const;
-  bool Seen(uint32_t user, uint32_t movie) const;
+  void AddReasons(const Person& person, size_t count, std::vector<Recommendation>& to) const;
+  std::vector<Reason> AllReasons(const Person& person, uint32_t movie) const;
+  std::vector<Reason> ByLikeness(const Person& person, uint32_t movie) const;
+  std::vector<Trait> TraitsOf(uint32_t movie, const std::vector<Reason>& reasons) const;
 
   KeptModel& model_;
   RetrievalInference* retrieval_;
@@ -96,6 +137,9 @@ class Recommender {
   std::unique_ptr<MovieIndex> exact_;
   std::unique_ptr<MovieIndex> approximate_;  // where it is used
   ReasonKind reason_kind_ = ReasonKind::kNone;
+  std::optional<Predictor> predictor_;       // where there is a rating
+  std::optional<FoldIn> retrieval_fold_in_;  // for guests, where it is needed
+  std::optional<FoldIn> rating_fold_in_;     // likewise
 };
 
 }  // namespace marquee

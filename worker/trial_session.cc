@@ -30,8 +30,8 @@ struct TrialSession::PlannedStep {
 };
 
 bool WorkerContext::Leaving() const {
-  const absl::Time heard = driver.link().last_heard();
-  const bool orphaned = heard != absl::InfinitePast() && Driver::now() - heard > orphan_after;
+  const absl::Time heard = std::max(started, driver.link().last_heard());
+  const bool orphaned = Driver::now() - heard > orphan_after;
   return stop || orphaned || driver.link().shutdown();
 }
 

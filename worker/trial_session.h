@@ -44,6 +44,7 @@ struct WorkerContext {
   TraceTrack* trace = nullptr;  // what its thread does; null: nothing is traced
   std::string device = "auto";
   absl::Duration orphan_after = absl::Seconds(60);  // the scheduler silent for so long: give up
+  absl::Time started;                               // silence counts from here, if it has never been heard
   const std::atomic<bool>& stop;                    // true: end at the next step
 
   // Stopped, told to shut down, or orphaned.

@@ -1,4 +1,7 @@
 // The `worker` program: computes gradients and evaluates, as the scheduler says.
+//
+// Exit codes: 0 the sweep is over; 1 it could not run, or the scheduler was silent for too long; 2 the command line is wrong;
+// 130 and 143 stopped by Ctrl-C or SIGTERM.
 
 #include <unistd.h>
 
@@ -8,6 +11,7 @@
 #include <string>
 
 #include "common/cluster_config.h"
+#include "common/command_line.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/program.h"
@@ -26,8 +30,16 @@ namespace {
 
 constexpr absl::Duration kPullDeadline = absl::Minutes(10);  // longer than a lost server takes to come back
 
+constexpr const char* kExamples = R"(Example, of a cluster file with `launcher: external`:
+  worker --cluster cluster.yaml --name w0 --data ml-1m.mq
+
+The data file must be the scheduler's, byte for byte. Workers may come and go at any time: what one had not finished, another does. Exit codes:
+0 the sweep is over, 1 it could not run, 2 the command line is wrong, 143 stopped by SIGTERM.
+Read on: docs/configuration.md, docs/operations.md.)";
+
 struct Flags {
   std::string cluster;
+  std::string cluster_folder;
   std::string name;
   std::string scheduler;
   std::string data;
@@ -49,7 +61,7 @@ absl::StatusOr<WorkerPlace> FindPlace(const ClusterConfig& config, const Flags& 
 }
 
 absl::Status RunWorker(const Flags& flags) {
-  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster);
+  const absl::StatusOr<ClusterConfig> config = LoadClusterConfig(flags.cluster, flags.cluster_folder);
   if (!config.ok()) return config.status();
   const absl::StatusOr<WorkerPlace> place = FindPlace(*config, flags);
   if (!place.ok()) return place.status();
@@ -69,7 +81,7 @@ absl::Status RunWorker(const Flags& flags) {
   }
 
   Metrics metrics(kWorker);
-  const absl::StatusOr<std::string> metrics_endpoint = metrics.Serve(place->host, place->metrics_port);
+  const absl::StatusOr<std::string> metrics_endpoint = ServeMetrics(metrics, *config, place->host, place->metrics_port);
   if (!metrics_endpoint.ok()) return metrics_endpoint.status();
 
   const absl::StatusOr<TransportOptions> options = TransportOptionsFor(*config, PeerRole::kWorker);
@@ -102,6 +114,7 @@ absl::Status RunWorker(const Flags& flags) {
                         .trace = steps.has_value() ? &*steps : nullptr,
                         .device = place->device,
                         .orphan_after = absl::Seconds(flags.orphan_seconds),
+                        .started = Driver::now(),
                         .stop = StopRequested()};
   return TrialRunner(context).Run();
 }
@@ -114,8 +127,10 @@ int main(int argc, char** argv) {
   marquee::StopRequested();
   marquee::Flags flags;
   CLI::App app{"Trains and evaluates what the scheduler gives it, with the rows of the parameter servers.", "worker"};
-  app.set_version_flag("--version", std::string(marquee::Version()));
+  app.footer(marquee::kExamples);
   app.add_option("--cluster", flags.cluster, "The cluster file")->required();
+  app.add_option("--cluster-folder", flags.cluster_folder,
+                 "What paths in the cluster file are relative to, if not its own folder");
   app.add_option("--name", flags.name, "This worker's name in the cluster file (w0, w1 ... if it gives a count)")->required();
   app.add_option("--scheduler", flags.scheduler, "The scheduler's endpoint, if not the cluster file's (tcp://host:port)");
   app.add_option("--data", flags.data, "The data file, if not the cluster file's");
@@ -127,7 +142,7 @@ int main(int argc, char** argv) {
                "Ends when its standard input does: for whoever starts it from another machine");
   app.add_option("--trace-folder", flags.trace_folder,
                  "Write where this worker's time goes into a file in this folder; `marquee trace` makes one trace of all");
-  CLI11_PARSE(app, argc, argv);
+  if (const std::optional<int> code = marquee::ParseCommandLine(app, argc, argv)) return *code;
   if (flags.until_input_ends) marquee::StopWhenInputEnds();
   marquee::StartLog("worker/" + flags.name);
   if (const absl::Status status = marquee::RunWorker(flags); !status.ok()) return marquee::Fail("worker", status);

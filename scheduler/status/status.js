@@ -301,16 +301,18 @@
     const silent = (performance.now() - heard) / 1000;
     const gone = element('gone');
     gone.hidden = silent < STALE;
-    const over = status && status.state === 'over' ? ' The sweep was over: the scheduler has ended.' : ' What stands here is old.';
-    if (!gone.hidden) gone.textContent = `The scheduler has not answered for ${duration(silent)}.${over}`;
+    const over = status && status.state === 'over' ? 'The sweep is over, and the scheduler has ended.' : 'What stands here is old.';
+    if (!gone.hidden) gone.textContent = `No news from the scheduler for ${duration(silent)}. ${over}`;
   };
   const ask = async () => {
     try {
       const response = await fetch('/status.json', {cache: 'no-store', signal: AbortSignal.timeout(5 * POLL)});
       if (response.status === 401) return location.assign('/login');
       if (response.ok) {
-        status = await response.json();
-        heard = performance.now();
+        const news = await response.json();
+        // One that answers and makes no new state is stuck.
+        if (news.time !== status?.time) heard = performance.now();
+        status = news;
         drawAll();
       }
     } catch (error) {

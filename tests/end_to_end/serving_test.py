@@ -165,6 +165,34 @@ class ServingTest(unittest.TestCase):
                 shares = [reason["share"] for reason in movie["because"]]
                 self.assertEqual(shares, sorted(shares, reverse=True))
 
+    def test_recommends_to_guests(self):
+        best = self.recommended("towers", "--user", "42")["best_liked"]
+        for name in ("towers", "joint"):
+            by_key = [argument for movie in best for argument in ("--rate", f"{movie['movie']}={movie['rating']:g}")]
+            result = marquee("recommend", *self.model(name), *by_key, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            guest = json.loads(result.stdout)["guest"]
+            self.assertEqual([movie["movie"] for movie in guest["rated_movies"]], [movie["movie"] for movie in best])
+            self.assertEqual(len(guest["movies"]), 10)
+            self.assertFalse({movie["movie"] for movie in guest["movies"]} & {movie["movie"] for movie in best})
+            # Other ratings, other movies; and each says which of the ratings speak for it.
+            other = json.loads(marquee("recommend", *self.model(name), "--rate", f"{best[0]['movie']}=1", "--json").stdout)["guest"]
+            self.assertNotEqual([movie["movie"] for movie in other["movies"]], [movie["movie"] for movie in guest["movies"]])
+            rated = {movie["movie"] for movie in best}
+            self.assertTrue(any(movie["because"] for movie in guest["movies"]))
+            for movie in guest["movies"]:
+                self.assertLessEqual({reason["movie"] for reason in movie["because"]}, rated)
+
+        title = best[0]["title"].upper()
+        text = marquee("recommend", *self.model("towers"), "--rate", f"{title}=5")
+        self.assertEqual(text.returncode, 0, text.stderr)
+        self.assertIn(best[0]["title"], text.stdout)
+        for rating in ("=", "0", "six", "nan"):
+            self.assertIn("must be MOVIE=RATING", self.refused("recommend", *self.model("towers"), "--rate", f"{title}={rating}"))
+        self.assertIn("no movie has", self.refused("recommend", *self.model("towers"), "--rate", "zzzz qqqq=5"))
+        self.assertIn("rated already", self.refused("recommend", *self.model("towers"), "--rate", f"{title}=5", "--rate", f"{title}=4"))
+        self.assertEqual(marquee("recommend", *self.model("towers")).returncode, 2)
+
     def test_approximate_index_says_what_it_finds(self):
         exact = self.recommended("towers", "--user", "42", "--unseen")
         approximate = self.recommended("towers", "--user", "42", "--unseen", "--approximate")

@@ -128,7 +128,7 @@ class StatusPageTest(unittest.TestCase):
 
             # The scheduler ends: the page says that what it shows is old.
             cluster.stop()
-            wide.wait(lambda: "has not answered" in wide.text("#gone"), "the page notices")
+            wide.wait(lambda: "No news from the scheduler" in wide.text("#gone"), "the page notices")
 
     def test_elsewhere_a_token_opens_it(self):
         token = "correct-horse-battery-staple"

@@ -42,4 +42,16 @@ float Deviations::Of(uint32_t interaction) const {
          users_[data_.user_of()[interaction]];
 }
 
+std::vector<float> Deviations::OfGuest(absl::Span<const GuestRating> rated) const {
+  std::vector<float> rest;
+  double sum = 0;
+  for (const GuestRating& one : rated) {
+    rest.push_back(split_.LabelOfRating(one.rating) - static_cast<float>(mean_) - items_[one.item]);
+    sum += rest.back();
+  }
+  const auto own = static_cast<float>(sum / (static_cast<double>(rated.size()) + kShrinkage));
+  for (float& one : rest) one -= own;
+  return rest;
+}
+
 }  // namespace marquee

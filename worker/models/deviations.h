@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "dataset/dataset.h"
 #include "dataset/split.h"
+#include "worker/models/history.h"
 
 namespace marquee {
 
@@ -19,6 +21,8 @@ class Deviations {
 
   // Of any interaction; of users and items without training rows, less the mean alone.
   float Of(uint32_t interaction) const;
+  // Of each of a guest's ratings, with a deviation of their own made of them.
+  std::vector<float> OfGuest(absl::Span<const GuestRating> rated) const;
 
  private:
   const Dataset& data_;

@@ -306,6 +306,7 @@ FeatureInput Feature::Plan(const Entities& entities, std::vector<Id>& ids) {
   FeatureInput input;
   distinct_.Begin();
   if (level_ == Column::Level::kInteraction && rows.empty()) return PlanNulls(entities.count, ids);
+  if (level_ == Column::Level::kUser && entities.guest.has_value()) return PlanGuest(entities, ids);
   switch (config_.kind) {
     case Kind::kNumber:
       input.numbers.reserve(rows.size() * width_);
@@ -341,6 +342,29 @@ FeatureInput Feature::PlanNulls(size_t count, std::vector<Id>& ids) {
       break;
     default:
       for (size_t i = 0; i < count; ++i) input.slots.push_back(SlotOf(static_cast<uint32_t>(ids_.size() - 1), ids));
+  }
+  return input;
+}
+
+// What is not known of a guest gives zeros: null may have a row that says something of those who did not tell, or none at all.
+FeatureInput Feature::PlanGuest(const Entities& entities, std::vector<Id>& ids) {
+  FeatureInput input;
+  switch (config_.kind) {
+    case Kind::kNumber:
+      input.numbers.assign(entities.count * width_, 0.0F);
+      break;
+    case Kind::kIds:
+    case Kind::kWords:
+      input.offsets.assign(entities.count + 1, 0);
+      break;
+    case Kind::kHistory:
+      for (const GuestRating& rated : *entities.guest) input.slots.push_back(SlotOf(codes_[rated.item], ids));
+      input.offsets = {0, static_cast<uint32_t>(input.slots.size())};
+      input.weights = history_->WeightsOf(*entities.guest);
+      input.list_of.assign(entities.count, 0);
+      break;
+    default:
+      input.slots.assign(entities.count, FeatureInput::kNoSlot);
   }
   return input;
 }
@@ -476,6 +500,7 @@ void Feature::Gather(const FeatureInput& input, size_t begin, size_t end, const 
         GatherHistory(input, i, values, out);
         break;
       default:
+        if (input.slots[i] == FeatureInput::kNoSlot) break;
         Add(values + static_cast<size_t>(input.slots[i]) * width_, width_, out);
     }
   }

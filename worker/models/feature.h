@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,12 +49,18 @@ struct Entities {
   For purpose = For::kTraining;
   const HistoryMask* mask = nullptr;
 
+  // All entities are of one user who is not in the data and of whom no more is known than these ratings: histories are made of
+  // them, and other columns of users give zeros. `users` is empty then.
+  std::optional<absl::Span<const GuestRating>> guest = std::nullopt;
+
   Known known() const;
   absl::Span<const uint32_t> OfLevel(Column::Level level) const;
 };
 
 // What one feature puts into the tower for each of a list of entities (users, items or interactions).
 struct FeatureInput {
+  static constexpr uint32_t kNoSlot = 0xffffffffU;  // of a value that is not known, which gives zeros
+
   size_t rows = 0;                // position of its table in Step::rows; embedded features only
   std::vector<uint32_t> slots;    // of unique ids: one for each entity, or for each value of a list
   std::vector<uint32_t> offsets;  // the values of list i are slots[offsets[i]] .. slots[offsets[i + 1] - 1]
@@ -116,6 +123,7 @@ class Feature {
 
   FeatureInput PlanNulls(size_t count, std::vector<Id>& ids);
   FeatureInput PlanHistory(const Entities& entities, std::vector<Id>& ids);
+  FeatureInput PlanGuest(const Entities& entities, std::vector<Id>& ids);
   FeatureInput PlanLists(absl::Span<const uint32_t> rows, std::vector<Id>& ids);
   uint32_t SlotOf(uint32_t code, std::vector<Id>& ids);
   float ScaleOf(size_t list_size) const;

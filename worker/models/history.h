@@ -16,6 +16,12 @@
 
 namespace marquee {
 
+// What somebody who is not in the data says of a movie, a rated item.
+struct GuestRating {
+  uint32_t item = 0;
+  float rating = 0;
+};
+
 // What is known of users.
 enum class Known { kTrain, kTrainAndValidation, kAll };
 

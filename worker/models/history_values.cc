@@ -61,10 +61,22 @@ const HistoryValues::Part& HistoryValues::part(Known known) {
 HistoryValues::Part HistoryValues::MakePart(const std::vector<const std::vector<uint32_t>*>& parts) const {
   Part part{History(*data_, parts), {}};
   if (weight_ == FeatureConfig::Weight::kOne) return part;
-  for (const double x : Raw(part.history)) {
-    part.weights.push_back(std::isnan(x) ? 0.0F : static_cast<float>((x - mean_) / deviation_));
-  }
+  for (const double x : Raw(part.history)) part.weights.push_back(Normalized(x));
   return part;
+}
+
+std::vector<float> HistoryValues::WeightsOf(absl::Span<const GuestRating> rated) const {
+  if (weight_ == FeatureConfig::Weight::kOne) return {};
+  std::vector<float> deviations;
+  if (weight_ == FeatureConfig::Weight::kDeviation) deviations = deviations_->OfGuest(rated);
+  std::vector<float> weights;
+  for (size_t i = 0; i < rated.size(); ++i) {
+    const double raw = weight_ == FeatureConfig::Weight::kRating      ? rated[i].rating
+                       : weight_ == FeatureConfig::Weight::kDeviation ? deviations[i]
+                                                                      : kUnknown;
+    weights.push_back(Normalized(raw));
+  }
+  return weights;
 }
 
 std::vector<double> HistoryValues::Raw(const History& history) const {

@@ -8,6 +8,7 @@
 // the rating to the user's last one in the same history. Not thread-safe: histories of more than train are made when they are
 // first asked for.
 
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -31,6 +32,8 @@ class HistoryValues {
   static absl::StatusOr<HistoryValues> Make(const FeatureConfig& config, const Dataset& data, const Split& split);
 
   const Part& part(Known known);
+  // Of a guest's ratings, whose times are not known. Empty: 1.
+  std::vector<float> WeightsOf(absl::Span<const GuestRating> rated) const;
   const Dataset& data() const { return *data_; }
 
  private:
@@ -38,6 +41,7 @@ class HistoryValues {
 
   Part MakePart(const std::vector<const std::vector<uint32_t>*>& parts) const;
   std::vector<double> Raw(const History& history) const;  // NaN where not known
+  float Normalized(double raw) const { return std::isnan(raw) ? 0.0F : static_cast<float>((raw - mean_) / deviation_); }
 
   FeatureConfig::Weight weight_;
   const Column* time_;  // kAge

@@ -28,6 +28,9 @@ class RetrievalInference {
 
   // `purpose` is kTest (known is what was known when the test part was read) or kNow (all ratings are).
   virtual std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) = 0;
+  // Likewise of one user who is not in the data, all else about them unknown; ratings are in the order in which they were
+  // given. Null for a model that makes nothing of what users have rated.
+  virtual std::unique_ptr<Step> PlanGuest(absl::Span<const GuestRating> /*rated*/) { return nullptr; }
   // What the model's layers are given of the planned users, and of all rated items: each a row of every tensor. And the vectors
   // that they make of such rows.
   virtual std::vector<torch::Tensor> UserInputs(Step& filled) = 0;
@@ -40,7 +43,8 @@ class RetrievalInference {
   torch::Tensor MovieVectors() const { return EncodeMovies(MovieInputs()); }           // [rated items, d]
 
   // How much each movie of a user's history adds to the score of `item`, to first order: in the order of History::Of (kNow or
-  // kTest, as planned). Empty for a model that is not made of histories. `user` is a position in the plan.
+  // kTest, as planned), or of a guest's ratings. Empty for a model that is not made of histories. `user` is a position in the
+  // plan.
   virtual std::vector<float> HistoryShares(Step& /*filled*/, size_t /*user*/, uint32_t /*item*/) { return {}; }
 };
 

@@ -47,6 +47,7 @@ class Joint : public Model, public RetrievalInference, public RatingInference {
 
   RetrievalInference* retrieval() override { return this; }
   std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  std::unique_ptr<Step> PlanGuest(absl::Span<const GuestRating> rated) override;
   std::vector<torch::Tensor> UserInputs(Step& filled) override;
   torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
   std::vector<torch::Tensor> MovieInputs() const override;  // and their biases, if there are any
@@ -301,6 +302,13 @@ torch::Tensor Joint::RetrievalCandidates(const torch::Tensor& candidate, const t
 std::unique_ptr<Step> Joint::PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) {
   auto step = std::make_unique<JointStep>();
   step->query = query_.Plan({.count = users.size(), .users = users, .purpose = purpose}, 0, *step);
+  return step;
+}
+
+std::unique_ptr<Step> Joint::PlanGuest(absl::Span<const GuestRating> rated) {
+  if (!has_histories_) return nullptr;
+  auto step = std::make_unique<JointStep>();
+  step->query = query_.Plan({.count = 1, .purpose = Entities::For::kNow, .guest = rated}, 0, *step);
   return step;
 }
 

@@ -98,6 +98,7 @@ class SequenceModel : public Model, public RetrievalInference {
 
   RetrievalInference* retrieval() override { return this; }
   std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  std::unique_ptr<Step> PlanGuest(absl::Span<const GuestRating> rated) override;
   // The indices of each user's last movies, oldest first, filled up to the greatest length; and how many they are.
   std::vector<torch::Tensor> UserInputs(Step& filled) override;
   torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
@@ -610,6 +611,15 @@ std::unique_ptr<Step> SequenceModel::PlanUsers(absl::Span<const uint32_t> users,
   std::optional<UserTimelines>& timelines = purpose == Entities::For::kNow ? all_ : known_;
   if (!timelines.has_value()) timelines.emplace(data_, time_, config_.split.seed, parts);
   for (const uint32_t user : users) AddQuery(user, *timelines, *step);
+  return step;
+}
+
+std::unique_ptr<Step> SequenceModel::PlanGuest(absl::Span<const GuestRating> rated) {
+  auto step = std::make_unique<SequenceStep>();
+  const auto most = static_cast<size_t>(config_.model.sequence.length);
+  if (rated.size() > most) rated.remove_prefix(rated.size() - most);
+  Sequence& sequence = step->sequences.emplace_back();
+  for (const GuestRating& one : rated) sequence.items.push_back(one.item);
   return step;
 }
 

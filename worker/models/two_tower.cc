@@ -41,6 +41,7 @@ class TwoTower : public Model, public RetrievalInference {
 
   RetrievalInference* retrieval() override { return this; }
   std::unique_ptr<Step> PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) override;
+  std::unique_ptr<Step> PlanGuest(absl::Span<const GuestRating> rated) override;
   std::vector<torch::Tensor> UserInputs(Step& filled) override;
   torch::Tensor EncodeUsers(const std::vector<torch::Tensor>& inputs) const override;
   std::vector<torch::Tensor> MovieInputs() const override;
@@ -49,6 +50,7 @@ class TwoTower : public Model, public RetrievalInference {
   std::vector<float> HistoryShares(Step& filled, size_t user, uint32_t item) override;
 
  private:
+  std::unique_ptr<Step> PlanEntities(const Entities& entities);
   TwoTower(const TrialConfig& config, const Dataset& data, const Split& split, std::vector<TowerPair> members,
            std::vector<TableDefinition> tables);
 
@@ -196,8 +198,16 @@ absl::StatusOr<MetricSums> TwoTower::Evaluate(Step& filled) {
 // ------------------------------------------------------------------------------------------------------ inference
 
 std::unique_ptr<Step> TwoTower::PlanUsers(absl::Span<const uint32_t> users, Entities::For purpose) {
+  return PlanEntities({.count = users.size(), .users = users, .purpose = purpose});
+}
+
+std::unique_ptr<Step> TwoTower::PlanGuest(absl::Span<const GuestRating> rated) {
+  if (!has_histories_) return nullptr;
+  return PlanEntities({.count = 1, .purpose = Entities::For::kNow, .guest = rated});
+}
+
+std::unique_ptr<Step> TwoTower::PlanEntities(const Entities& entities) {
   auto step = std::make_unique<TwoTowerStep>();
-  const Entities entities{.count = users.size(), .users = users, .purpose = purpose};
   for (TowerPair& member : members_) step->queries.push_back(member.PlanQueries(entities, *step));
   return step;
 }

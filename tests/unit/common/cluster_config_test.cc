@@ -134,7 +134,7 @@ TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
            Case{"lease_seconds: 2", "at least 3 heartbeats"},
            Case{"lease_second: 20", "did you mean 'lease_seconds'"},
            Case{"longest_step_seconds: 0", "cluster.longest_step_seconds"},
-           Case{"launcher: magic", "'local', 'external', 'ssh' or 'slurm'"},
+           Case{"launcher: magic", "'external', 'ssh', 'slurm' or 'kubernetes'"},
            Case{"launcher: external", "scheduler.port must be given"},
            Case{"keys: folder", "security 'curve' only"},
            Case{"max_queued_mib: 1", "must hold one message"},
@@ -148,6 +148,43 @@ TEST_F(ClusterConfigTest, RefusesWhatIsWrong) {
   EXPECT_THAT(ErrorOf("cluster:\n  servers: {count: 1}\n"), HasSubstr("cluster.workers"));
   EXPECT_THAT(ErrorOf("servers: {count: 1}\n"), HasSubstr("'cluster': is missing"));
   EXPECT_THAT(ErrorOf(std::string(kSmall) + "sweeps: {}\n"), HasSubstr("did you mean 'sweep'"));
+}
+
+constexpr char kPods[] = R"(
+cluster:
+  launcher: kubernetes
+  security: none
+  scheduler: {host: sched-0.sched, port: 7700, metrics_port: 9700}
+  servers: {count: 2, name: server-, host: "{name}.servers", port: 7710, metrics_port: 9710, shards: 4}
+  workers: [{name: worker-0, host: "{name}.workers", metrics_port: 9720}]
+)";
+
+TEST_F(ClusterConfigTest, PodsAreNamedByTheirPlace) {
+  const absl::StatusOr<ClusterConfig> config = Load(kPods);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->launcher, ClusterConfig::Launcher::kKubernetes);
+  EXPECT_TRUE(config->all_interfaces);
+  ASSERT_EQ(config->servers.size(), 2U);
+  EXPECT_EQ(config->servers[1].name, "server-1");
+  EXPECT_EQ(config->servers[1].host, "server-1.servers");
+  EXPECT_EQ(config->servers[1].port, 7710U);
+  EXPECT_EQ(config->servers[1].shards, 4U);
+  EXPECT_EQ(config->worker("worker-0")->host, "worker-0.workers");
+}
+
+TEST_F(ClusterConfigTest, PodsNeedHostsAndPortsOfTheirOwn) {
+  const auto with = [](std::string_view from, std::string_view to) {
+    std::string yaml = kPods;
+    return yaml.replace(yaml.find(from), from.size(), to);
+  };
+  EXPECT_THAT(ErrorOf(with("{name}.servers", "server.servers")), HasSubstr("gives port 7710"));
+  EXPECT_THAT(ErrorOf(with("{name}.servers", "x-{name}.servers")), HasSubstr("'server-0.SERVICE'"));
+  EXPECT_THAT(ErrorOf(with("{name}.servers", "{name}")), HasSubstr("'server-0.SERVICE'"));
+  EXPECT_THAT(ErrorOf(with("{name}.servers", "{pod}.servers")), HasSubstr("{name} stands for"));
+  EXPECT_THAT(ErrorOf(with(", metrics_port: 9720", "")), HasSubstr("'worker-0' must have a metrics_port"));
+  EXPECT_THAT(ErrorOf(with("port: 7700, ", "")), HasSubstr("'scheduler' must have a port"));
+  EXPECT_FALSE(Load(with("security: none", "security: none\n  bind: host"))->all_interfaces);
+  EXPECT_THAT(ErrorOf(with("security: none", "security: none\n  bind: some")), HasSubstr("cluster.bind"));
 }
 
 TEST_F(ClusterConfigTest, NamesAndPortsAreTakenOnce) {

@@ -190,6 +190,16 @@ TEST_F(TransportTest, NamesTheEndpointAsOthersWriteIt) {
   EXPECT_THAT(*NewTransport(context_, "d")->Listen("tcp://*:0"), StartsWith("tcp://0.0.0.0:"));
 }
 
+TEST_F(TransportTest, ListensOnAllAddressesUnderAName) {
+  TransportOptions options;
+  options.all_interfaces = true;
+  const auto server = *Transport::Create(context_, {.name = "e", .incarnation = 1}, options);
+  const std::string endpoint = *server->Listen("tcp://no-such-host.invalid:0");
+  EXPECT_THAT(endpoint, StartsWith("tcp://no-such-host.invalid:"));
+  const std::string port = endpoint.substr(endpoint.rfind(':'));
+  EXPECT_FALSE(NewTransport(context_, "f")->Listen("tcp://127.0.0.1" + port).ok());
+}
+
 TEST_F(TransportTest, SaysWhyItCannotListen) {
   const auto server = NewTransport(context_, "server");
   const std::string endpoint = *server->Listen("tcp://127.0.0.1:0");

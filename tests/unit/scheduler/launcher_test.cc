@@ -46,7 +46,7 @@ Launcher::Exit NextExit(Launcher& launcher) {
 TEST(LauncherTest, ReportsHowAProcessEndedAndStartsItAgain) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "echo started; exit 7")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "echo started; exit 7")}, absl::Now()).ok());
   const Launcher::Exit first = NextExit(launcher);
   EXPECT_EQ(first.name, "w0");
   EXPECT_EQ(first.how, "exit code 7");
@@ -59,7 +59,7 @@ TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
   ASSERT_TRUE(
-      launcher.Start({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
+      launcher.Want({Shell("w0", "echo $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS; ls /proc/self/fd | wc -l")}, absl::Now()).ok());
   NextExit(launcher);
   EXPECT_EQ(folder.Read("logs/w0.log"), "3 3\n4\n");  // the three standard ones, and the folder that ls reads
 }
@@ -67,18 +67,17 @@ TEST(LauncherTest, ChildrenGetThreadCountsAndNothingElseOfOurs) {
 TEST(LauncherTest, KilledProcessIsReportedWithItsSignal) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "kill -9 $$")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "kill -9 $$")}, absl::Now()).ok());
   EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
 }
 
 TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(
-      launcher
-          .Start({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
-                 absl::Now())
-          .ok());
+  ASSERT_TRUE(launcher
+                  .Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                        absl::Now())
+                  .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/w1.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   EXPECT_EQ(launcher.running(), 2U);
@@ -89,7 +88,7 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
 TEST(LauncherTest, LetGoMeansNoRestart) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "true")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "true")}, absl::Now()).ok());
   launcher.LetGo();
   EXPECT_EQ(NextExit(launcher).how, "exit code 0");
   ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
@@ -99,7 +98,7 @@ TEST(LauncherTest, LetGoMeansNoRestart) {
 TEST(LauncherTest, ProcessThatEndsAgainAndAgainIsAnError) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Start({Shell("w0", "exit 1")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("w0", "exit 1")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   absl::Status status;
   absl::Time now = absl::Now();  // runs ahead, so that no restart has to be waited for
@@ -145,7 +144,7 @@ TEST(LauncherTest, HopelessPlaceIsGivenUpAtOnce) {
   const TemporaryFolder folder;
   Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{LaunchEnd::Kind::kHopeless, "host h has no such program"}),
                     folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("s0", "echo not found; exit 127")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "echo not found; exit 127")}, absl::Now()).ok());
   EXPECT_EQ(AfterEnds(launcher, 2).message(), "s0 cannot be started: exit code 127 (host h has no such program): not found");
 }
 
@@ -153,12 +152,12 @@ TEST(LauncherTest, PlaceThatNeverAnsweredIsGivenUpAndOneThatDidIsNot) {
   const TemporaryFolder folder;
   const LaunchEnd unreachable{LaunchEnd::Kind::kUnreachable, "h is away"};
   Launcher launcher(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
-  ASSERT_TRUE(launcher.Start({Shell("s0", "echo who are you; exit 255")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "echo who are you; exit 255")}, absl::Now()).ok());
   EXPECT_THAT(std::string(AfterEnds(launcher, 100).message()),
               testing::AllOf(HasSubstr("s0 ended 6 times"), HasSubstr("h is away"), HasSubstr("who are you")));
 
   Launcher known(std::make_unique<JudgingEngine>(unreachable), folder.Path("logs"));
-  ASSERT_TRUE(known.Start({Shell("s1", "exit 255")}, absl::Now()).ok());
+  ASSERT_TRUE(known.Want({Shell("s1", "exit 255")}, absl::Now()).ok());
   known.CameUp("s1");
   EXPECT_TRUE(AfterEnds(known, 20).ok());
 }
@@ -167,14 +166,71 @@ TEST(LauncherTest, CommandWithALifelineStopsWhenItIsCut) {
   const TemporaryFolder folder;
   Launcher launcher(std::make_unique<JudgingEngine>(LaunchEnd{}), folder.Path("logs"));
   ASSERT_TRUE(
-      launcher.Start({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}, absl::Now())
-          .ok());
+      launcher.Want({Shell("s0", "trap '' TERM; echo started; cat; echo stopped"), Shell("s1", "exec cat")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/s0.log") != "started\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   EXPECT_EQ(launcher.running(), 2U);
   launcher.Stop(kDeadline);
   EXPECT_LT(absl::Now(), deadline) << "nobody had to be killed";
   EXPECT_EQ(folder.Read("logs/s0.log"), "started\nstopped\n");
+}
+
+TEST(LauncherTest, WhatIsNotWantedAnyMoreGoesOnUntilItEndsAndIsNotStartedAgain) {
+  const TemporaryFolder folder;
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000"), Shell("s1", "exec sleep 1000")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s1", "exec sleep 1000"), Shell("s2", "exec sleep 1000")}, absl::Now()).ok());
+  EXPECT_EQ(launcher.running(), 3U);
+  EXPECT_TRUE(launcher.runs("s0"));
+  launcher.Retire("s0", absl::Now());
+  const Launcher::Exit exit = NextExit(launcher);
+  EXPECT_EQ(exit.name, "s0");
+  EXPECT_EQ(exit.restarts_in, absl::InfiniteDuration());
+  ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Hours(1)).ok());
+  EXPECT_FALSE(launcher.runs("s0"));
+  EXPECT_EQ(launcher.running(), 2U);
+}
+
+TEST(LauncherTest, OnlyWhatIsNotWantedIsRetired) {
+  const TemporaryFolder folder;
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now());
+  ASSERT_TRUE(launcher.Poll(absl::Now()).ok());
+  EXPECT_TRUE(launcher.runs("s0"));
+}
+
+TEST(LauncherTest, RetiredProcessThatIgnoresTheSignalIsKilled) {
+  const TemporaryFolder folder;
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Want({Shell("s0", "trap '' TERM; echo ready; while :; do sleep 1000; done")}, absl::Now()).ok());
+  const absl::Time deadline = absl::Now() + kDeadline;
+  while (folder.Read("logs/s0.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  ASSERT_TRUE(launcher.Want({}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now() - absl::Hours(1));  // long ago
+  EXPECT_THAT(NextExit(launcher).how, HasSubstr("signal 9"));
+}
+
+TEST(LauncherTest, WantedAgainWhileItEndsItIsStartedAnew) {
+  const TemporaryFolder folder;
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({}, absl::Now()).ok());
+  launcher.Retire("s0", absl::Now());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  EXPECT_LT(NextExit(launcher).restarts_in, absl::Minutes(1));
+  EXPECT_FALSE(launcher.runs("s0"));
+  ASSERT_TRUE(launcher.Poll(absl::Now() + absl::Minutes(1)).ok());
+  EXPECT_TRUE(launcher.runs("s0"));
+}
+
+TEST(LauncherTest, WhatIsAddedLaterAndCannotRunDoesNotEndTheOthers) {
+  const TemporaryFolder folder;
+  LocalLauncher launcher(folder);
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "exec sleep 1000"), Shell("s1", "exit 1")}, absl::Now()).ok());
+  EXPECT_TRUE(AfterEnds(launcher, 20).ok());
+  EXPECT_TRUE(launcher.runs("s0"));
 }
 
 TEST(LauncherTest, MissingProgramIsNamed) {

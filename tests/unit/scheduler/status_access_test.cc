@@ -67,7 +67,7 @@ class TokenFileTest : public ::testing::Test {
  protected:
   absl::StatusOr<std::string> Read(const std::string& text, int mode = 0600) {
     folder_.Write("token", text);
-    std::filesystem::permissions(folder_.Path("token"), std::filesystem::perms(mode));
+    std::filesystem::permissions(folder_.Path("token"), static_cast<std::filesystem::perms>(mode));
     return ReadToken(folder_.Path("token"));
   }
   std::string ErrorOf(const std::string& text, int mode = 0600) { return std::string(Read(text, mode).status().message()); }

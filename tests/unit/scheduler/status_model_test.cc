@@ -1,5 +1,6 @@
 #include "scheduler/status_model.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
