@@ -156,9 +156,10 @@ absl::Status CheckpointFolder::RemoveAllBut(const std::set<uint64_t>& kept) {
   }
   absl::StatusOr<std::vector<uint64_t>> numbers = Numbers();
   if (!numbers.ok()) return numbers.status();
-  for (const uint64_t number : *numbers) {
-    if (needed.contains(number)) continue;
-    if (absl::Status status = Remove(number); !status.ok()) return status;
+  // Those that build on others before these: what an error leaves is whole.
+  for (auto number = numbers->rbegin(); number != numbers->rend(); ++number) {
+    if (needed.contains(*number)) continue;
+    if (absl::Status status = Remove(*number); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

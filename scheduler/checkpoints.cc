@@ -19,7 +19,6 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
   if (!training) unsaved_since_ = absl::InfinitePast();
   if (training && unsaved_since_ == absl::InfinitePast()) unsaved_since_ = now;
   if (stage_ == Stage::kIdle) {
-    any_run_ = training;
     if (!training) return;
     if (due_ == absl::InfinitePast()) due_ = now + context_.options.checkpoint_every;
     if (!requested_ && now < due_) return;
@@ -176,7 +175,8 @@ void Checkpoints::ResumeAll(const std::vector<TrialRun*>& runs) {
 
 absl::Time Checkpoints::next_timer() const {
   if (store_ == nullptr) return absl::InfiniteFuture();
-  if (stage_ == Stage::kIdle) return any_run_ && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
+  const bool training = unsaved_since_ != absl::InfinitePast();  // else there is nothing to wait for
+  if (stage_ == Stage::kIdle) return training && due_ != absl::InfinitePast() ? due_ : absl::InfiniteFuture();
   return deadline_;
 }
 

@@ -59,7 +59,6 @@ class Checkpoints {
   CheckpointStore* store_;
   Stage stage_ = Stage::kIdle;
   bool requested_ = false;
-  bool any_run_ = false;                             // has rows to be saved; else there is nothing to wait for
   absl::Time due_ = absl::InfinitePast();            // the next one; InfinitePast: since the first run
   absl::Time unsaved_since_ = absl::InfinitePast();  // what was trained since; InfinitePast: nothing
   absl::Time began_;

@@ -149,20 +149,27 @@ std::optional<CheckpointWatch::Image> CheckpointWatch::Read(const CheckpointMani
   return image;
 }
 
-bool CheckpointWatch::IsWhole(uint64_t number) {
+std::vector<std::string> CheckpointWatch::FilesOf(uint64_t number) const {
+  std::vector<std::string> paths;
   for (uint64_t at = number; at != 0;) {
-    const auto cut = cuts_.find(at);
-    if (cut == cuts_.end() || !cut->second.offered) return false;
-    std::vector<std::string> paths = {folder_.ManifestOf(at)};
-    for (const RowFileSummary& file : cut->second.manifest.files) {
+    const Cut& cut = cuts_.at(at);
+    paths.push_back(folder_.ManifestOf(at));
+    for (const RowFileSummary& file : cut.manifest.files) {
       paths.push_back(fmt::format("{}/{}", folder_.FolderOf(at), file.name));
     }
-    for (const std::string& path : paths) {
-      if (disk_.IsDamaged(path)) return false;
-    }
-    at = cut->second.manifest.base;
+    at = cut.manifest.base;
   }
-  return true;
+  return paths;
+}
+
+bool CheckpointWatch::IsDamaged(uint64_t number) const {
+  const std::vector<std::string> paths = FilesOf(number);
+  return std::any_of(paths.begin(), paths.end(), [this](const std::string& path) { return disk_.IsDamaged(path); });
+}
+
+bool CheckpointWatch::IsThere(uint64_t number) const {
+  const std::vector<std::string> paths = FilesOf(number);
+  return std::all_of(paths.begin(), paths.end(), [this](const std::string& path) { return files_->Open(path).ok(); });
 }
 
 void CheckpointWatch::BeforeCommit(const CheckpointManifest& manifest) {
@@ -177,7 +184,7 @@ void CheckpointWatch::BeforeCommit(const CheckpointManifest& manifest) {
   if (absl::Seconds(manifest.pause_seconds) > options_.lease + scenario_.scheduler_pauses) {
     return Violate(fmt::format("{} made a pause of {} s", manifest.number, manifest.pause_seconds));
   }
-  if (!IsWhole(manifest.number)) return;
+  if (IsDamaged(manifest.number)) return;
   if (!cut.missing.empty()) {
     return Violate(fmt::format("{} was cut while nobody served partition {}", manifest.number, *cut.missing.begin()));
   }
@@ -227,14 +234,14 @@ void CheckpointWatch::OnNewest(const std::string& trial, const std::string& spec
     const bool has_it = std::any_of(trials.begin(), trials.end(), [&](const CheckpointManifest::Trial& saved) {
       return saved.name == trial && saved.spec == spec;
     });
-    if (!cut->second.made || !has_it || !IsWhole(cut->first)) continue;
-    if (files_->Open(folder_.ManifestOf(cut->first)).ok()) {
+    if (!cut->second.made || !has_it || IsDamaged(cut->first)) continue;
+    if (IsThere(cut->first)) {
       return Violate(fmt::format("{} is whole, and {} goes on from {}", cut->first, trial, used));
     }
     // Removed since there is a newer one, which was damaged only then.
     const bool newer =
         std::any_of(cuts_.upper_bound(cut->first), cuts_.end(), [](const auto& later) { return later.second.made; });
-    if (!newer) return Violate(fmt::format("{} was made, and its manifest is gone", cut->first));
+    if (!newer) return Violate(fmt::format("{} was made, and a part of it is gone", cut->first));
   }
   if (used == 0) return;
   const Cut& cut = found->second;
@@ -248,7 +255,7 @@ void CheckpointWatch::OnRefuse(uint64_t number, const std::string& reason) {
   world_.Trace(fmt::format("checkpoint {} is refused: {}", number, reason));
   const auto cut = cuts_.find(number);
   if (cut == cuts_.end() || !cut->second.offered) return;  // what a crash left
-  if (IsWhole(number)) Violate(fmt::format("{} is refused, and nothing damaged it: {}", number, reason));
+  if (IsThere(number) && !IsDamaged(number)) Violate(fmt::format("{} is refused, and nothing damaged it: {}", number, reason));
 }
 
 void CheckpointWatch::OnRestoreAsked(wire::RestoreRows::Reader request) {

@@ -90,7 +90,10 @@ class CheckpointWatch {
 
   void Violate(const std::string& what) { world_.Violate(fmt::format("checkpoints: {}", what)); }
   static Rows RowsOf(const std::string& dump);
-  bool IsWhole(uint64_t number);  // it is there, with all that it builds on, and no bit of it was flipped
+  // Of a checkpoint that was offered, with all that it builds on.
+  std::vector<std::string> FilesOf(uint64_t number) const;
+  bool IsDamaged(uint64_t number) const;  // a bit was flipped
+  bool IsThere(uint64_t number) const;
   std::string Difference(const Rows& found, const Rows& expected, TableNumber table, PartitionNumber partition) const;
   std::optional<Image> Read(const CheckpointManifest& manifest);
 

@@ -180,6 +180,32 @@ TEST(CoordinatorCheckpointTest, NobodyIsWokenForACheckpointOfNothing) {
   EXPECT_LE(harness.coordinator().next_timer(), harness.now + absl::Seconds(10));
 }
 
+TEST(CoordinatorCheckpointTest, TrialThatEndsDuringTheCutIsNotInIt) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a"), SmallTrial("b")}).ok());
+  harness.RegisterServers();
+  FakeWorker ends(harness, "w0");
+  FakeWorker trains(harness, "w1");
+  ends.JoinAndDefine();
+  trains.JoinAndDefine();
+  ASSERT_TRUE(trains.GetWork().envelope().getBody().getWork().isTrain());
+  trains.Train(0, 20);
+  trains.Tick();
+  for (int i = 0; i < 100 && harness.Trial().phase != "validation"; ++i) ASSERT_TRUE(ends.WorkOnce());
+  harness.shards.at("shard:s1").loses_cuts = true;
+  harness.coordinator().RequestCheckpoint();
+  harness.Advance(absl::Milliseconds(1));
+  ends.WorkToTheEnd();
+  EXPECT_EQ(harness.checkpoints.attempts, 1U);
+  EXPECT_THAT(harness.checkpoints.made, SizeIs(0));
+  harness.shards.at("shard:s1").loses_cuts = false;
+  harness.Advance(absl::Seconds(1));
+  harness.Advance(absl::Seconds(1));
+  ASSERT_THAT(harness.checkpoints.made, SizeIs(1));
+  ASSERT_THAT(harness.checkpoints.made[0].trials, SizeIs(1));
+  EXPECT_EQ(harness.checkpoints.made[0].trials[0].name, "b");
+}
+
 // A trial that has trained one chunk and has a checkpoint of that, when the scheduler is started again.
 void RestartAfterACheckpoint(Harness& harness) {
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());

@@ -91,6 +91,7 @@ struct FakeShard {
   bool loses_closing = false;                   // every closeSession to it is lost on the way
   bool loses_scans = false;                     // likewise
   bool loses_files = false;                     // likewise of getCheckpoint
+  bool loses_cuts = false;                      // likewise of cutCheckpoint
   std::vector<TableNumber> cut;                 // tables of the last one
   std::map<TableNumber, TableNumber> restored;  // from the files' to its own
   std::set<uint64_t> damaged;                   // checkpoints whose files it finds to be so
@@ -98,7 +99,7 @@ struct FakeShard {
 
   bool Loses(wire::Envelope::Body::Reader body) const {
     return (loses_closing && body.isCloseSession()) || (loses_scans && body.isScanTable()) ||
-           (loses_files && body.isGetCheckpoint());
+           (loses_files && body.isGetCheckpoint()) || (loses_cuts && body.isCutCheckpoint());
   }
 };
 
