@@ -103,6 +103,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kPartitionsLeaving,
                                                                      &kEditsRefused,
                                                                      &kPromotions,
+                                                                     &kMoves,
                                                                      &kCheckpoints,
                                                                      &kCheckpointsFailed,
                                                                      &kCheckpointPause,

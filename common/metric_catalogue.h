@@ -191,6 +191,11 @@ inline constexpr GaugeInfo kSinglePartitions{
     "With `replication: 2`: partitions without a whole second copy; the loss of one more server may lose their rows."};
 inline constexpr CounterInfo kPromotions{"marquee_partitions_promoted_total", "partitions", kScheduler,
                                          "Second copies that took over from a lost server."};
+inline constexpr CounterInfo kMoves{"marquee_partitions_moved_total",
+                                    "partitions",
+                                    kScheduler,
+                                    "Copies of partitions that are on another shard now by plan, not by a loss.",
+                                    {"copy", "primary|second", ""}};
 inline constexpr CounterInfo kCheckpoints{"marquee_checkpoints_total", "checkpoints", kScheduler,
                                           "Checkpoints written to their end."};
 inline constexpr CounterInfo kCheckpointsFailed{"marquee_checkpoints_failed_total", "checkpoints", kScheduler,

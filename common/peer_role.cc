@@ -60,6 +60,8 @@ bool MayAsk(PeerRole role, wire::Envelope::Reader envelope) {
     case Body::CUT_CHECKPOINT:
     case Body::GET_CHECKPOINT:
     case Body::RESTORE_ROWS:
+    case Body::YIELD:
+    case Body::GET_PARTITIONS:
       return role == PeerRole::kScheduler;
     case Body::FORWARD:
       return role == PeerRole::kServer;

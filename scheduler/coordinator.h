@@ -191,6 +191,8 @@ class Coordinator {
 
   struct Counters {
     uint64_t partitions_promoted = 0;  // copies that took over
+    uint64_t primaries_moved = 0;      // by plan
+    uint64_t copies_moved = 0;         // likewise: second ones
     uint64_t heartbeats = 0, chunks_leased = 0, chunks_released = 0, ticks = 0, workers_lost = 0, servers_lost = 0,
              sessions_opened = 0, sessions_closed = 0, examples = 0, repeated_examples = 0;
     uint64_t checkpoints = 0, checkpoints_failed = 0;

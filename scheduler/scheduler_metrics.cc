@@ -30,6 +30,8 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   add(metrics_.Get(metric::kMembersLost, {"worker"}), counters.workers_lost, before_.workers_lost);
   add(metrics_.Get(metric::kMembersLost, {"server"}), counters.servers_lost, before_.servers_lost);
   add(metrics_.Get(metric::kPromotions), counters.partitions_promoted, before_.partitions_promoted);
+  add(metrics_.Get(metric::kMoves, {"primary"}), counters.primaries_moved, before_.primaries_moved);
+  add(metrics_.Get(metric::kMoves, {"second"}), counters.copies_moved, before_.copies_moved);
   add(metrics_.Get(metric::kSessionsOpened), counters.sessions_opened, before_.sessions_opened);
   add(metrics_.Get(metric::kSessionsClosed), counters.sessions_closed, before_.sessions_closed);
   add(metrics_.Get(metric::kTrainedExamples), counters.examples, before_.examples);

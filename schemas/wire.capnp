@@ -75,6 +75,11 @@ struct Envelope {
     getCheckpoint @45 :UInt64;                       # checkpointFile, once it is written
     checkpointFile @46 :CheckpointFile;
     restoreRows @47 :RestoreRows;                    # ok, once they are all there
+
+    # to a shard, of moves
+    yield @48 :Yield;                                # ok, once all copies have what this shard has done to these partitions
+    getPartitions @49 :Void;                         # partitions
+    partitions @50 :Partitions;
   }
 }
 
@@ -187,6 +192,8 @@ struct Forward {
     windows @6 :FilledWindows;
   }
   stream @7 :UInt64;                # view in which the stream began; a later one begins anew with number 1
+  made @8 :UInt64;                  # view in which the sender made the entry: it is nothing to partitions that changed their
+                                    # primary since
 }
 
 struct ForwardedPush {
@@ -228,6 +235,12 @@ struct Retain {
   tables @1 :List(UInt32);
   sessionsBelow @2 :UInt64;
   sessions @3 :List(UInt64);
+}
+
+# Serve these partitions no more, as their primary by this view, so that another copy can take over what is equal. A newer view
+# puts an end to it. Refused unless it is of the shard's own view.
+struct Yield {
+  partitions @0 :List(UInt32);
 }
 
 struct Fills {
@@ -338,8 +351,14 @@ struct TableStatistics {
 
 struct PartitionStatistics {
   partition @0 :UInt32;
-  rowsPulled @1 :UInt64;
+  rowsPulled @1 :UInt64;           # since it came to the shard
   rowsPushed @2 :UInt64;
+  bytes @3 :UInt64;                # of its rows; in `partitions` only
+}
+
+# Those whose primary the shard is.
+struct Partitions {
+  partitions @0 :List(PartitionStatistics);
 }
 
 # ---------------------------------------------------------------------------------------------------- membership
