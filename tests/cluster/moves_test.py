@@ -6,7 +6,7 @@ import os
 import signal
 import unittest
 
-from cluster import RANKING, Cluster, models, wait_for
+from cluster import RANKING, Cluster, models, training, wait_for
 
 CLUSTER = """
 cluster:
@@ -22,10 +22,8 @@ cluster:
   lease_seconds: 2
 """
 
-SWEEP = (
-    "sweep: {method: grid, models: [ranking], workers_per_trial: 1, consistency: {mode: synchronous}, chunk_batches: 2,\n"
-    "        keep_models: all}\n"
-)
+EPOCHS = 60
+SWEEP = models(EPOCHS, RANKING) + "sweep: {method: grid, models: [ranking], workers_per_trial: 1, consistency: {mode: synchronous}, chunk_batches: 2}\n"
 
 
 class MovesTest(unittest.TestCase):
@@ -59,7 +57,7 @@ class MovesTest(unittest.TestCase):
 
     def run_trial(self, cluster, disturb):
         cluster.start()
-        wait_for(lambda: (cluster.metric("w0", "marquee_steps_total") or 0) >= 3, "training")
+        wait_for(lambda: training(cluster) or not cluster.running(), "training")
         disturb(cluster)
         self.assertTrue(cluster.running(), "the sweep was over too soon")
         repeated = self.count(cluster, "marquee_repeated_examples_total")
@@ -70,15 +68,14 @@ class MovesTest(unittest.TestCase):
         board = cluster.leaderboard()
         trial = board["trials"][0]
         self.assertEqual(trial["status"], "finished")
-        self.assertEqual(trial["examples"], trial["config"]["model"]["epochs"] * board["dataset"]["train"])
+        self.assertEqual(trial["examples"], EPOCHS * board["dataset"]["train"])
         return {key: trial[key] for key in ("validation", "test", "epoch_losses")}
 
-    def check_same_as_undisturbed(self, replication, epochs, disturb):
-        sweep = models(epochs, RANKING) + SWEEP
+    def check_same_as_undisturbed(self, replication, disturb):
         text = CLUSTER.replace("REPLICATION", str(replication))
-        with Cluster(sweep, cluster_text=text) as cluster:
+        with Cluster(SWEEP, cluster_text=text) as cluster:
             moved = self.run_trial(cluster, disturb)
-        with Cluster(sweep, cluster_text=text) as cluster:
+        with Cluster(SWEEP, cluster_text=text) as cluster:
             quiet = self.run_trial(cluster, lambda cluster: None)
         self.assertEqual(moved, quiet)
 
@@ -92,7 +89,7 @@ class MovesTest(unittest.TestCase):
             self.edit(cluster, 2)
             wait_for(lambda: self.settled(cluster, ["s0", "s1"]), "two servers are left")
 
-        self.check_same_as_undisturbed(2, 60, disturb)
+        self.check_same_as_undisturbed(2, disturb)
 
     def test_one_copy_moves_without_starting_over(self):
         def disturb(cluster):
@@ -102,7 +99,7 @@ class MovesTest(unittest.TestCase):
             wait_for(lambda: self.settled(cluster, ["s0"]), "one server is left")
             self.assertEqual(self.count(cluster, "marquee_members_lost_total"), 0)
 
-        self.check_same_as_undisturbed(1, 60, disturb)
+        self.check_same_as_undisturbed(1, disturb)
 
 
 if __name__ == "__main__":
