@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "common/version.h"
-#include "schemas/wire.capnp.h"
+#include "common/wire_versions.h"
 
 namespace marquee {
 namespace {
