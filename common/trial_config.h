@@ -227,9 +227,6 @@ absl::StatusOr<TrialConfig> ParseTrialConfig(std::string_view yaml);
 
 // The YAML form with every field, such that ParseTrialConfig gives back an equal one.
 std::string ToYaml(const TrialConfig& config);
-// Such a text as this program writes it: one of an older marquee lacks what is new, and gets its default. As given if it cannot
-// be read.
-std::string Rewritten(const std::string& yaml);
 
 // The metric by which trials are ranked where a sweep names none: "top_100" of two_tower and joint, "hr_10" under a
 // chronological protocol; "rmse" of ranking and dcn, "auc" under the binarized protocol; "ndcg_10" of listwise.

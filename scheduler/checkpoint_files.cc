@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "common/log.h"
-#include "common/trial_config.h"
+#include "common/trial_config_yaml.h"
 
 namespace marquee {
 namespace {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/id.h"
+#include "common/trial_config_yaml.h"
 #include "scheduler/checkpoints.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/metric_goal.h"

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
-#include "common/trial_config.h"
+#include "common/trial_config_yaml.h"
 #include "common/version.h"
 #include "tests/unit/checkpoint/memory_files.h"
 
