@@ -113,7 +113,8 @@ MaybeRefusal Following::Apply(wire::Forward::Reader forward) {
 // primary is in that one's rows already, or was never acknowledged.
 bool Following::Concerns(PartitionNumber partition) const {
   const View& view = ownership_.view();
-  if (partition >= view.partitions() || view.primaries[partition] != sender_ || made_ < view.changed[partition]) return false;
+  if (partition >= view.partitions() || view.primaries[partition] != sender_) return false;
+  if (made_ != 0 && made_ < view.changed[partition]) return false;  // 0: an older program's, in whose cluster nothing is moved
   const CopyRole role = ownership_.role(partition);
   return role == CopyRole::kBackup || role == CopyRole::kFilling;
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/id.h"
+#include "common/trial_config_yaml.h"
 #include "scheduler/checkpoints.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/metric_goal.h"
@@ -93,6 +94,7 @@ class Coordinator::Impl {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const { return context_.view; }
+  uint16_t wire_version() const { return context_.members.wire_version(); }
   uint64_t under_replicated_partitions() const {
     const auto& backups = context_.view.backups;
     if (context_.options.replication == 1) return 0;
@@ -218,8 +220,9 @@ absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::m
     SaveTrial(trial.record);
   } else if (!HasResult(before->second.status)) {
     if (before->second.spec != trial.record.spec) SaveTrial(trial.record);
-  } else if (before->second.spec == trial.record.spec) {
+  } else if (Rewritten(before->second.spec) == trial.record.spec) {
     trial.record = before->second;
+    trial.record.spec = ToYaml(config);
   } else {
     return absl::FailedPreconditionError(fmt::format(
         "trial '{}' has ended with another configuration (then {}; now {}); give it another name, or start in another folder",
@@ -270,8 +273,7 @@ MaybeRejection Coordinator::Impl::Handle(const Message& message, Body::Builder r
 
 MaybeRejection Coordinator::Impl::HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox) {
   std::string lost;
-  MaybeRejection rejection = context_.members.Register(message.envelope().getBody().getRegister(),
-                                                       message.envelope().getIncarnation(), message.from(), now, &lost);
+  MaybeRejection rejection = context_.members.Register(message, now, &lost);
   if (rejection.has_value()) return rejection;
   if (!lost.empty()) OnLost(lost, now, outbox);
   wire::Registered::Builder registered = reply.initRegistered();
@@ -734,6 +736,7 @@ absl::Status Coordinator::status() const { return impl_->status(); }
 std::vector<Coordinator::Member> Coordinator::members() const { return impl_->members(); }
 std::vector<Coordinator::TrialView> Coordinator::trials(absl::Time now) const { return impl_->trials(now); }
 const View& Coordinator::view() const { return impl_->view(); }
+uint16_t Coordinator::wire_version() const { return impl_->wire_version(); }
 uint64_t Coordinator::under_replicated_partitions() const { return impl_->under_replicated_partitions(); }
 const Coordinator::Counters& Coordinator::counters() const { return impl_->counters(); }
 

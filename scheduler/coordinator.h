@@ -185,6 +185,7 @@ class Coordinator {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const;
+  uint16_t wire_version() const;  // the highest that this program and all living members speak
   // Partitions that should have a second copy, and have none that is whole.
   uint64_t under_replicated_partitions() const;
   // How much training no checkpoint holds; zero if there is none, or checkpoints are off.

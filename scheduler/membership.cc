@@ -61,21 +61,46 @@ MaybeRejection Membership::CheckEndpoints(wire::Register::Reader reader, const s
   return std::nullopt;
 }
 
-MaybeRejection Membership::Register(wire::Register::Reader reader, uint64_t incarnation, const Peer& route, absl::Time now,
-                                    std::string* lost) {
+WireVersions Membership::WireWithout(const std::string& name) const {
+  WireVersions common = OwnWireVersions();
+  for (const auto& [other, member] : members_) {
+    if (member.alive && other != name) common = Common(common, member.wire);
+  }
+  return common;
+}
+
+MaybeRejection Membership::CheckWire(WireVersions wire, const std::string& name) const {
+  const WireVersions others = WireWithout(name);
+  if (!IsEmpty(Common(wire, others))) return std::nullopt;
+  std::string who = "the scheduler";
+  for (const auto& [other, member] : members_) {
+    if (member.alive && other != name && IsEmpty(Common(wire, member.wire))) who = fmt::format("'{}'", other);
+  }
+  return Rejection{
+      wire::Error::Code::WRONG_VERSION, "protocolVersion",
+      fmt::format("'{}' speaks {} of the wire; the other processes of this cluster have {} in common, because of {}. "
+                  "Upgrade {} first (docs/operations.md, \"Upgrades\")",
+                  name, ToText(wire), ToText(others), who, wire.oldest > others.newest ? who : "this process")};
+}
+
+MaybeRejection Membership::Register(const Message& message, absl::Time now, std::string* lost) {
   lost->clear();
+  const wire::Register::Reader reader = message.envelope().getBody().getRegister();
+  const uint64_t incarnation = message.envelope().getIncarnation();
   const std::string name = TextOf(reader.getName());
   if (MaybeRejection rejection = CheckRegister(reader, name, incarnation)) return rejection;
+  if (MaybeRejection rejection = CheckWire(message.sender_versions(), name)) return rejection;
   // All is read before anything changes: a malformed text is only found when it is read.
   MemberRecord registered;
   registered.name = name;
   registered.server = reader.getRole() == wire::Register::Role::SERVER;
   registered.alive = true;
   registered.incarnation = incarnation;
+  registered.wire = message.sender_versions();
   registered.host = TextOf(reader.getHost());
   registered.metrics_endpoint = TextOf(reader.getMetricsEndpoint());
   for (const auto endpoint : reader.getEndpoints()) registered.endpoints.push_back(TextOf(endpoint));
-  registered.route = route;
+  registered.route = message.from();
   registered.heard = now;
 
   MemberRecord& member = members_[name];

@@ -11,6 +11,7 @@ constexpr absl::Duration kAskForFills = absl::Milliseconds(100);
 constexpr int kLeasesShunned = 3;
 constexpr absl::Duration kLookAtMoves = absl::Milliseconds(100);
 constexpr int kTriesToYield = 3;
+constexpr uint16_t kWireVersionOfMoves = 3;
 
 }  // namespace
 
@@ -260,7 +261,7 @@ bool ViewChanges::AllWantedAreReady() const {
 bool ViewChanges::Rebalance(absl::Time now, Outbox& outbox) {
   if (!rebalancing_.needed() || now < move_again_ || has_fills_) return false;
   move_again_ = now + kLookAtMoves;
-  if (!AllWantedAreReady() || !may_move_()) return false;
+  if (!AllWantedAreReady() || !may_move_() || context_.members.wire_version() < kWireVersionOfMoves) return false;
   if (rebalancing_.next_look() != absl::InfiniteFuture()) {
     move_again_ = rebalancing_.next_look();
     if (now < move_again_) return false;

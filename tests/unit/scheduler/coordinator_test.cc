@@ -1,5 +1,6 @@
 #include "scheduler/coordinator.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@ namespace marquee {
 namespace {
 
 using Code = wire::Error::Code;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -184,6 +186,42 @@ TEST(CoordinatorTest, OtherDataFileIsRefusedWithBothChecksums) {
   const std::string text = reply.envelope().getBody().getError().getMessage().cStr();
   EXPECT_THAT(text, HasSubstr("0abc"));
   EXPECT_THAT(text, HasSubstr("0def"));
+}
+
+TEST(CoordinatorTest, MembersOfTwoVersionsKeepToWhatAllSpeak) {
+  const WireVersions own = OwnWireVersions();
+  ASSERT_LT(own.oldest, own.newest) << "this test needs two versions";
+  const WireVersions older{.oldest = own.oldest, .newest = own.oldest};
+  const WireVersions newer{.oldest = own.newest, .newest = static_cast<uint16_t>(own.newest + 1)};
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  EXPECT_EQ(harness.coordinator().wire_version(), own.newest);
+  harness.RegisterServer("s0");
+  harness.wire = older;
+  harness.RegisterServer("s1");
+  EXPECT_EQ(harness.coordinator().wire_version(), own.oldest);
+
+  // It could speak with the scheduler and one of the servers, but not with the other.
+  harness.wire = newer;
+  const Message reply = harness.RegisterWorker("w0");
+  EXPECT_EQ(ErrorOf(reply), Code::WRONG_VERSION);
+  EXPECT_EQ(reply.envelope().getBody().getError().getField(), "protocolVersion");
+  EXPECT_THAT(std::string(reply.envelope().getBody().getError().getMessage().cStr()),
+              AllOf(HasSubstr(fmt::format("'w0' speaks {} to {}", newer.oldest, newer.newest)),
+                    HasSubstr(fmt::format("have {} in common", own.oldest)), HasSubstr("Upgrade 's1' first")));
+  EXPECT_EQ(harness.coordinator().counters().rejected.at("wrongVersion"), 1U);
+
+  // Once that one has been upgraded it may come, and then it is the older one that may not.
+  harness.wire = own;
+  harness.RegisterServer("s1", 2);
+  EXPECT_EQ(harness.coordinator().wire_version(), own.newest);
+  harness.wire = newer;
+  EXPECT_TRUE(harness.RegisterWorker("w0").envelope().getBody().isRegistered());
+  harness.wire = older;
+  const Message late = harness.RegisterWorker("w1");
+  EXPECT_EQ(ErrorOf(late), Code::WRONG_VERSION);
+  EXPECT_THAT(std::string(late.envelope().getBody().getError().getMessage().cStr()),
+              AllOf(HasSubstr("because of 'w0'"), HasSubstr("Upgrade this process first")));
 }
 
 TEST(CoordinatorTest, RanksAreByNameAndEveryWorkerGetsTheSameTables) {

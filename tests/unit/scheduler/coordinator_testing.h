@@ -144,6 +144,8 @@ class Harness : public Outbox {
   Message Ask(const std::string& sender, uint64_t incarnation, const Fill& fill, uint64_t request_id = 0) {
     const uint64_t id = request_id != 0 ? request_id : ++last_request_;
     OutgoingMessagePtr request = NewRequest({sender, incarnation}, 0, id, absl::ZeroDuration());
+    request->envelope().setProtocolVersion(wire.oldest);
+    request->envelope().setNewestVersion(wire.newest);
     fill(request->envelope().getBody());
     coordinator_->OnMessage(*Deliver("route:" + sender, *request), now, *this);
     Message reply = TakeReply("route:" + sender, id);
@@ -211,6 +213,7 @@ class Harness : public Outbox {
   Coordinator::TrialView Trial(size_t index = 0) { return coordinator_->trials(now)[index]; }
   const CoordinatorOptions& options() const { return options_; }
 
+  WireVersions wire = OwnWireVersions();  // of those who ask
   MemoryStore store;
   simulation::SimModels models;
   MemoryCheckpoints checkpoints;
