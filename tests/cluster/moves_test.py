@@ -69,7 +69,7 @@ class MovesTest(unittest.TestCase):
         trial = board["trials"][0]
         self.assertEqual(trial["status"], "finished")
         self.assertEqual(trial["examples"], EPOCHS * board["dataset"]["train"])
-        return {key: trial[key] for key in ("validation", "test", "epoch_losses")}
+        return trial["epoch_losses"], trial["metrics"]["validation"], trial["metrics"]["test"]
 
     def check_same_as_undisturbed(self, replication, disturb):
         text = CLUSTER.replace("REPLICATION", str(replication))
