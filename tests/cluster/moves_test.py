@@ -58,6 +58,7 @@ class MovesTest(unittest.TestCase):
     def run_trial(self, cluster, disturb):
         cluster.start()
         wait_for(lambda: training(cluster) or not cluster.running(), "training")
+        wait_for(lambda: self.count(cluster, "marquee_sessions_opened_total") or not cluster.running(), "a session is counted")
         disturb(cluster)
         self.assertTrue(cluster.running(), "the sweep was over too soon")
         repeated = self.count(cluster, "marquee_repeated_examples_total")
