@@ -25,7 +25,7 @@ MaybeRejection Membership::CheckRegister(wire::Register::Reader reader, const st
     return Rejection{Code::MALFORMED, "register.name", fmt::format("must have 1 to {} characters", kMaxNameLength)};
   }
   if (incarnation == 0) return Rejection{Code::MALFORMED, "incarnation", "must not be 0"};
-  const bool server_name = std::find(options_.servers.begin(), options_.servers.end(), name) != options_.servers.end();
+  const bool server_name = options_.servers.contains(name);
   if (server != server_name) {
     return Rejection{Code::CONFLICT, "register.name",
                      fmt::format("'{}' is {} a server of this cluster", name, server_name ? "the name of" : "not")};
@@ -155,11 +155,8 @@ absl::Time Membership::next_expiry() const {
   return next;
 }
 
-bool Membership::AllServersAlive() const {
-  return std::all_of(options_.servers.begin(), options_.servers.end(), [this](const std::string& name) {
-    const auto found = members_.find(name);
-    return found != members_.end() && found->second.alive;
-  });
+bool Membership::AllAlive(const std::vector<std::string>& servers) const {
+  return std::all_of(servers.begin(), servers.end(), [this](const std::string& name) { return FindAlive(name) != nullptr; });
 }
 
 const MemberRecord* Membership::FindAlive(const std::string& name) const {
@@ -167,28 +164,28 @@ const MemberRecord* Membership::FindAlive(const std::string& name) const {
   return found != members_.end() && found->second.alive ? &found->second : nullptr;
 }
 
-std::vector<uint64_t> Membership::ShardProcesses() const {
+std::vector<uint64_t> Membership::ShardProcesses(const std::vector<std::string>& servers) const {
   std::vector<uint64_t> processes;
-  for (const std::string& server : options_.servers) {
-    processes.insert(processes.end(), members_.at(server).endpoints.size(), members_.at(server).incarnation);
+  for (const std::string& name : servers) {
+    const MemberRecord& member = members_.at(name);
+    processes.insert(processes.end(), member.endpoints.size(), member.incarnation);
   }
   return processes;
 }
 
-std::vector<uint32_t> Membership::ShardServers() const {
-  std::vector<uint32_t> servers;
-  for (uint32_t server = 0; server < options_.servers.size(); ++server) {
-    servers.insert(servers.end(), members_.at(options_.servers[server]).endpoints.size(), server);
+std::vector<uint32_t> Membership::ShardServers(const std::vector<std::string>& servers) const {
+  std::vector<uint32_t> indexes;
+  for (uint32_t server = 0; server < servers.size(); ++server) {
+    indexes.insert(indexes.end(), members_.at(servers[server]).endpoints.size(), server);
   }
-  return servers;
+  return indexes;
 }
 
-std::vector<std::string> Membership::ShardEndpoints() const {
+std::vector<std::string> Membership::ShardEndpoints(const std::vector<std::string>& servers) const {
   std::vector<std::string> endpoints;
-  for (const std::string& name : options_.servers) {
-    const auto found = members_.find(name);
-    if (found == members_.end()) continue;
-    endpoints.insert(endpoints.end(), found->second.endpoints.begin(), found->second.endpoints.end());
+  for (const std::string& name : servers) {
+    const MemberRecord& member = members_.at(name);
+    endpoints.insert(endpoints.end(), member.endpoints.begin(), member.endpoints.end());
   }
   return endpoints;
 }

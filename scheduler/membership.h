@@ -40,7 +40,7 @@ struct MemberRecord {
 class Membership {
  public:
   struct Options {
-    std::vector<std::string> servers;  // names, in the order of the view's shards
+    std::set<std::string> servers;  // names: nobody else may register as a server, and no worker under these
     absl::Duration lease;
     uint64_t data_checksum = 0;  // 0: not checked
   };
@@ -64,13 +64,16 @@ class Membership {
   void Forgive(absl::Time now);
   absl::Time next_expiry() const;
 
-  bool AllServersAlive() const;
+  void SetServers(std::set<std::string> names) { options_.servers = std::move(names); }
+  // Whether all of these are alive. If so, of all their shards, in the order of names: endpoints, the index of each one's
+  // server among the names, and its incarnation.
+  bool AllAlive(const std::vector<std::string>& servers) const;
+  std::vector<std::string> ShardEndpoints(const std::vector<std::string>& servers) const;
+  std::vector<uint32_t> ShardServers(const std::vector<std::string>& servers) const;
+  std::vector<uint64_t> ShardProcesses(const std::vector<std::string>& servers) const;
+  std::vector<std::string> FreeWorkers() const;  // alive, without a session, asking for one; by name
   // The highest version of the wire that this program and all living members speak: what needs a later one has to wait.
   uint16_t wire_version() const { return WireWithout("").newest; }
-  std::vector<std::string> ShardEndpoints() const;  // of all servers, in the order of options and of their shards
-  std::vector<uint32_t> ShardServers() const;       // likewise: the index of each one's server in the options
-  std::vector<uint64_t> ShardProcesses() const;     // likewise: its incarnation
-  std::vector<std::string> FreeWorkers() const;     // alive, without a session, asking for one; by name
   const std::map<std::string, MemberRecord>& all() const { return members_; }
 
  private:

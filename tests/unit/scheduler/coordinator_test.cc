@@ -522,6 +522,64 @@ TEST(CoordinatorTest, RestartedSchedulerKeepsResultsAndDropsWhatTheOldOneLeft) {
   EXPECT_TRUE(harness.coordinator().done());
 }
 
+std::set<ShardIndex> Serving(const View& view) { return {view.primaries.begin(), view.primaries.end()}; }
+
+TEST(CoordinatorTest, PartitionsAreMovedToServersThatComeAndFromThoseThatGo) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0");
+  worker.JoinAndDefine();
+  worker.GetWork();
+  Coordinator& coordinator = harness.coordinator();
+  EXPECT_EQ(ErrorOf(harness.RegisterServer("s2")), Code::CONFLICT);
+  ASSERT_TRUE(coordinator.SetServers({"s0", "s1", "s2"}, harness.now, harness).ok());
+  harness.LetShardsAnswer();
+  harness.Advance(absl::Seconds(2));
+  EXPECT_EQ(coordinator.view().number, 1U) << "the new server is not there yet";
+  harness.RegisterServer("s2");
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(Serving(coordinator.view()), (std::set<ShardIndex>{0, 1, 2}));
+  EXPECT_EQ(std::count(coordinator.view().backups.begin(), coordinator.view().backups.end(), kNoShard), 4);
+  EXPECT_FALSE(coordinator.IsEmptied("s0"));
+
+  ASSERT_TRUE(coordinator.SetServers({"s2"}, harness.now, harness).ok());
+  harness.LetShardsAnswer();
+  EXPECT_FALSE(coordinator.IsEmptied("s0"));
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(Serving(coordinator.view()), std::set<ShardIndex>{2});
+  EXPECT_TRUE(coordinator.IsEmptied("s0") && coordinator.IsEmptied("s1"));
+  for (const std::string name : {"s0", "s1"}) coordinator.OnProcessExit(name, harness.now, harness);
+  harness.LetShardsAnswer();
+  EXPECT_EQ(coordinator.counters().servers_lost, 0U);
+  EXPECT_EQ(ErrorOf(harness.RegisterServer("s0", 2)), Code::CONFLICT) << "it has left";
+
+  // Another has its place.
+  ASSERT_TRUE(coordinator.SetServers({"s2", "s5"}, harness.now, harness).ok());
+  harness.RegisterServer("s5");
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(coordinator.view().shards.size(), 3U);
+  EXPECT_EQ(Serving(coordinator.view()).size(), 2U);
+  EXPECT_EQ(harness.Trial().trial.status, TrialStatus::kRunning);
+  EXPECT_EQ(coordinator.counters().sessions_opened, 1U);
+}
+
+TEST(CoordinatorTest, ServersThatCannotBeAreRefused) {
+  CoordinatorOptions options = SmallOptions();
+  options.replication = 2;
+  Harness harness(options);
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  harness.RegisterWorker("w0");
+  const auto refusal = [&](const std::vector<std::string>& servers) {
+    return std::string(harness.coordinator().SetServers(servers, harness.now, harness).message());
+  };
+  EXPECT_THAT(refusal({"s0"}), testing::HasSubstr("1 servers; replication 2 needs 2"));
+  EXPECT_THAT(refusal({"s0", "w0"}), testing::HasSubstr("'w0' is the name of a worker"));
+  EXPECT_FALSE(harness.coordinator().IsEmptied("s0"));
+  EXPECT_FALSE(harness.coordinator().IsEmptied("s1"));
+}
+
 TEST(CoordinatorTest, WhatIsWrongIsRefusedAndChangesNothing) {
   Harness harness;
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
