@@ -111,7 +111,7 @@ class Mixed(Cluster):
 
 class MixedTest(unittest.TestCase):
     def run_to_the_end(self, scheduler, ps, worker, version):
-        with Mixed(scheduler, ps, worker, workers=2, epochs=8) as cluster:
+        with Mixed(scheduler, ps, worker, workers=2, epochs=5) as cluster:
             cluster.start()
             if scheduler == NOW:  # older ones need not have the metric
                 wait_for(lambda: cluster.trained() > 0 or not cluster.running(), "training")
@@ -122,7 +122,7 @@ class MixedTest(unittest.TestCase):
     def test_mixed_clusters_compute_the_same(self):
         expected = self.run_to_the_end(NOW, NOW, NOW, 3)
         self.assertEqual(expected["status"], "finished")
-        for mix in ((NOW, BEFORE, NOW), (NOW, NOW, BEFORE), (BEFORE, NOW, BEFORE), (BEFORE, BEFORE, NOW)):
+        for mix in ((BEFORE, NOW, NOW), (NOW, BEFORE, NOW), (NOW, NOW, BEFORE)):
             with self.subTest(**dict(zip(("scheduler", "ps", "worker"), map(str, mix)))):
                 self.assertEqual(self.run_to_the_end(*mix, 2), expected)
 
