@@ -4,12 +4,14 @@ version's while a sweep runs, and those that have no version of the wire in comm
 The older programs are the same ones, built to speak the wire's version before only (CMakeLists.txt). MARQUEE_BEFORE names a folder
 with those of a real release instead."""
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import unittest
 
@@ -191,6 +193,16 @@ class RefusedTest(unittest.TestCase):
             words = self.last_words(source, "worker", "w0")
             self.assertRegex(words, rf"the sender speaks {versions} of the wire; the receiver, marquee \S+, 9: none in common")
             self.assertIn("Upgrade the sender", words)
+
+    def test_a_newer_state_is_not_touched(self):
+        self.cluster.out.mkdir()
+        state = self.cluster.out / "state.db"
+        with contextlib.closing(sqlite3.connect(state)) as database:
+            database.execute("PRAGMA user_version = 99")
+        written = state.read_bytes()
+        self.assertEqual(self.cluster.start("--resume").wait(30), 1)
+        self.assertRegex(self.cluster.output(), r"state\.db: is a state of version 99; this program, marquee \S+, reads 2 to 3: a newer marquee")
+        self.assertEqual(state.read_bytes(), written)
 
 
 if __name__ == "__main__":
