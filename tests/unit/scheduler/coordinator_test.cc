@@ -525,7 +525,9 @@ TEST(CoordinatorTest, RestartedSchedulerKeepsResultsAndDropsWhatTheOldOneLeft) {
 std::set<ShardIndex> Serving(const View& view) { return {view.primaries.begin(), view.primaries.end()}; }
 
 TEST(CoordinatorTest, PartitionsAreMovedToServersThatComeAndFromThoseThatGo) {
-  Harness harness;
+  CoordinatorOptions options = SmallOptions();
+  options.lease = absl::Hours(1);  // nobody here sends heartbeats
+  Harness harness(options);
   ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
   harness.RegisterServers();
   FakeWorker worker(harness, "w0");
