@@ -22,10 +22,14 @@
   let ratings = [];  // of the guest: {movie, title, rating}, in the order in which they were made
 
   // ---------------------------------------------------------------------------------------------------------- asking
-  const say = (text, level = 'error') => {
-    element('trouble').textContent = text;
-    element('trouble').className = 'problem ' + level;
-    element('trouble').hidden = !text;
+  const troubles = new Map();  // by the kind of question
+  const say = (kind, text, level = 'error') => {
+    troubles.delete(kind);
+    if (text) troubles.set(kind, {text, level});
+    const last = [...troubles.values()].at(-1);
+    element('trouble').textContent = last?.text ?? '';
+    element('trouble').className = 'problem ' + (last?.level ?? '');
+    element('trouble').hidden = !last;
   };
 
   // What the server says, or null if it says no (which is shown) or a later question of the same kind has been asked meanwhile.
@@ -41,15 +45,16 @@
       const answer = await response.json();
       if (abort.signal.aborted) return null;
       if (response.ok) {
-        say('');
+        say(kind, '');
         return answer;
       }
       if (response.status === 401) location.assign('/login');
       const error = answer.error;
-      say(error.field && error.value ? `${error.field} “${error.value}”: ${error.message}` : error.message, response.status === 503 ? 'warning' : 'error');
+      const text = error.field && error.value ? `${error.field} “${error.value}”: ${error.message}` : error.message;
+      say(kind, text, response.status === 503 ? 'warning' : 'error');
       return null;
     } catch (error) {
-      if (error.name !== 'AbortError') say('The server does not answer. Is it still running?');
+      if (error.name !== 'AbortError') say(kind, 'The server does not answer. Is it still running?');
       return null;
     }
   };
@@ -204,7 +209,7 @@
     const answer = await ask('answer', path, body);
     if (!answer) {
       // Asked again meanwhile, or refused: then what is shown would be of another question.
-      if (!element('trouble').hidden) {
+      if (troubles.has('answer')) {
         element('answer').classList.remove('waits');
         clearAnswer('');
         element('liked-part').hidden = true;
@@ -245,9 +250,9 @@
       element(one).hidden = one !== which;
       element('as-' + one).setAttribute('aria-pressed', String(one === which));
     }
-    say('');
+    say('answer', '');
     if (which === 'guest') history.replaceState(null, '', location.pathname);
-    if (which === 'guest' && !model.guests) say('This model cannot say anything to a guest: ' + model.no_guests, 'warning');
+    say('guests', which === 'guest' && !model.guests ? 'This model can say nothing to a guest: ' + model.no_guests : '', 'warning');
     recommend();
   };
 
