@@ -38,9 +38,8 @@ std::string Shown(std::string_view text) {
   return text.size() <= kMostShown ? std::string(text) : std::string(text.substr(0, kMostShown)) + "…";
 }
 
-std::string Shown(const Json& json) {
-  return json.is_string() ? Shown(json.get_ref<const std::string&>())
-                          : Shown(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+std::string ShownJson(const Json& json) {
+  return Shown(json.is_string() ? json.get<std::string>() : json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 WebResponse Answer(const Refused& refused) {
@@ -48,20 +47,19 @@ WebResponse Answer(const Refused& refused) {
 }
 
 // Whole, and nothing else: "7", not "7.5" or "7 movies".
-Wrong ReadCount(std::string_view field, std::string_view text, size_t least, size_t most, size_t& to) {
+Wrong ReadCount(const std::string& field, const std::string& text, size_t least, size_t most, size_t& to) {
   uint32_t number = 0;
   if (!absl::SimpleAtoi(text, &number) || number < least || number > most) {
-    return Refused{.field = std::string(field),
-                   .value = Shown(text),
-                   .message = fmt::format("must be a whole number from {} to {}", least, most)};
+    return Refused{
+        .field = field, .value = Shown(text), .message = fmt::format("must be a whole number from {} to {}", least, most)};
   }
   to = number;
   return std::nullopt;
 }
 
-Wrong ReadFlag(std::string_view field, std::string_view text, bool& to) {
+Wrong ReadFlag(const std::string& field, const std::string& text, bool& to) {
   if (text != "true" && text != "false") {
-    return Refused{.field = std::string(field), .value = Shown(text), .message = "must be true or false"};
+    return Refused{.field = field, .value = Shown(text), .message = "must be true or false"};
   }
   to = text == "true";
   return std::nullopt;
@@ -103,7 +101,7 @@ Wrong CheckFields(const Json& object, const std::string& within, const std::vect
   for (const auto& [name, value] : object.items()) {
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     return Refused{.field = within + Shown(name),
-                   .value = Shown(value),
+                   .value = ShownJson(value),
                    .message = fmt::format("is no field here; there are {}", fmt::join(known, ", "))};
   }
   return std::nullopt;
@@ -112,13 +110,13 @@ Wrong CheckFields(const Json& object, const std::string& within, const std::vect
 // {"movie": "1", "rating": 5}
 Wrong ReadRating(const Json& json, const std::string& field, const Recommender& recommender, GuestRating& to) {
   if (!json.is_object()) {
-    return Refused{.field = field, .value = Shown(json), .message = "must be an object: {\"movie\": \"1\", \"rating\": 5}"};
+    return Refused{.field = field, .value = ShownJson(json), .message = "must be an object: {\"movie\": \"1\", \"rating\": 5}"};
   }
   if (Wrong wrong = CheckFields(json, field + ".", {"movie", "rating"})) return wrong;
   const Json movie = json.value("movie", Json());
   if (!movie.is_string() && !movie.is_number_integer()) {
     return Refused{
-        .field = field + ".movie", .value = Shown(movie), .message = "must be a movie's key, as /api/search gives it"};
+        .field = field + ".movie", .value = ShownJson(movie), .message = "must be a movie's key, as /api/search gives it"};
   }
   const std::string key = movie.is_string() ? movie.get<std::string>() : movie.dump();
   const absl::StatusOr<uint32_t> found = recommender.FindMovie(key);
@@ -131,7 +129,7 @@ Wrong ReadRating(const Json& json, const std::string& field, const Recommender& 
   const Json rating = json.value("rating", Json());
   if (!rating.is_number() || !(rating.get<double>() >= kLowestRating && rating.get<double>() <= kHighestRating)) {
     return Refused{.field = field + ".rating",
-                   .value = Shown(rating),
+                   .value = ShownJson(rating),
                    .message = fmt::format("must be a number from {:g} to {:g}", kLowestRating, kHighestRating)};
   }
   to = {.item = *found, .rating = rating.get<float>()};
@@ -142,7 +140,7 @@ Wrong ReadRatings(const Json& body, const Recommender& recommender, std::vector<
   const Json ratings = body.value("ratings", Json());
   if (!ratings.is_array() || ratings.empty() || ratings.size() > MovieApi::kMostRatings) {
     return Refused{.field = "ratings",
-                   .value = Shown(ratings),
+                   .value = ShownJson(ratings),
                    .message = fmt::format("must be a list of 1 to {} ratings: [{{\"movie\": \"1\", \"rating\": 5}}]",
                                           MovieApi::kMostRatings)};
   }
@@ -152,7 +150,7 @@ Wrong ReadRatings(const Json& body, const Recommender& recommender, std::vector<
     if (Wrong wrong = ReadRating(ratings[i], field, recommender, to.emplace_back())) return wrong;
     if (rated.insert(to.back().item).second) continue;
     return Refused{.field = field + ".movie",
-                   .value = Shown(ratings[i]["movie"]),
+                   .value = ShownJson(ratings[i]["movie"]),
                    .message = "is rated already; each movie may be rated once"};
   }
   return std::nullopt;
@@ -277,7 +275,7 @@ WebResponse MovieApi::ForUser(const WebRequest& request) const {
   if (const Wrong wrong = ReadOptions(request, options)) return Answer(*wrong);
   const absl::StatusOr<uint32_t> user = recommender_.FindUser(request.part);
   if (!user.ok()) {
-    return ErrorResponse(404, "user", Shown(std::string_view(request.part)),
+    return ErrorResponse(404, "user", Shown(request.part),
                          std::string(user.status().message()) + "; /api/users?q= finds users by the beginning of their key");
   }
   return JsonResponse(RecommendationsJson(recommender_, *user, recommender_.Recommend(*user, options)));
