@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#undef _res  // of <resolv.h>: Eigen's headers use the name
+
 #include "absl/status/status.h"
 #include "common/command_line.h"
 #include "common/metrics.h"

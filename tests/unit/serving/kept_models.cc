@@ -132,7 +132,8 @@ void KeptModels::Keep(const TrialConfig& config) {
     definition.name = "t/" + definition.name;
     ASSERT_TRUE((*writer)->BeginTable(definition).ok());
     for (const auto& [key, row] : rows.rows()) {
-      if (key.first == table) ASSERT_TRUE((*writer)->AddRows({key.second}, row).ok());
+      if (key.first != table) continue;
+      ASSERT_TRUE((*writer)->AddRows({key.second}, row).ok());
     }
   }
   const absl::Status finished = (*writer)->Finish(config, {});

@@ -20,7 +20,7 @@ class MovieApiTest : public testing::Test {
   std::string MovieKey(uint32_t movie) const { return served_->recommender().KeyOf(movie); }
   std::string UserKey(uint32_t user) const { return served_->recommender().UserKeyOf(user); }
   WebResponse ForUser(const std::string& user, std::map<std::string, std::string> parameters = {}) const {
-    return api_.ForUser({.parameters = std::move(parameters), .part = user});
+    return api_.ForUser({.part = user, .parameters = std::move(parameters)});
   }
   WebResponse Posted(const std::string& body) const { return api_.ForGuest({.body = body}); }
 
