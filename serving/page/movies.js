@@ -183,6 +183,7 @@
   };
 
   const clearAnswer = note => {
+    element('answer').classList.remove('waits');
     element('recommendations').replaceChildren();
     element('answer-note').textContent = note;
     element('more').hidden = true;
@@ -196,9 +197,12 @@
 
   const recommend = async () => {
     const forGuest = mode === 'guest';
+    if (forGuest ? !model.guests || !ratings.length : !shownUser) {
+      asked.get('answer')?.abort();
+      say('answer', '');
+    }
     if (forGuest && !model.guests) return clearAnswer('');
     if (forGuest && !ratings.length) {
-      asked.get('answer')?.abort();
       return clearAnswer('Give some movies their stars: what follows from them stands here.');
     }
     if (!forGuest && !shownUser) return clearAnswer('Choose a user: what they may like stands here.');
@@ -210,7 +214,6 @@
     if (!answer) {
       // Asked again meanwhile, or refused: then what is shown would be of another question.
       if (troubles.has('answer')) {
-        element('answer').classList.remove('waits');
         clearAnswer('');
         element('liked-part').hidden = true;
       }
