@@ -253,7 +253,8 @@ class ServeTest(unittest.TestCase):
             return done.stderr
 
         self.assertIn("--host 0.0.0.0: is not loopback, so --token-file", refused(1, *self.model("towers"), "--host", "0.0.0.0"))
-        self.assertIn("no kept model is there", refused(1, "--model", self.folder))
+        self.assertIn("has several models; name one of", refused(1, "--model", self.folder))
+        self.assertIn("no kept model is there", refused(1, "--model", self.folder / "none"))
         self.assertIn("predicts no ratings", refused(1, *self.model("towers"), "--predictions", self.folder / "models" / "ids"))
         refused(2, "--port", "70000", *self.model("towers"))
         token = self.folder / "open-token"
@@ -289,6 +290,7 @@ class ServeTest(unittest.TestCase):
 
             server.process.kill()
             wide.driver.find_element("id", "as-guest").click()
+            self.click_star(wide, "#found", popular[0]["movie"], 3)
             wide.wait(lambda: "The server does not answer." in wide.text("#trouble"), "the page notices that the server has gone")
 
     def rate_some_movies(self, server, browser, name, popular):
