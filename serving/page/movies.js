@@ -50,7 +50,8 @@
       }
       if (response.status === 401) location.assign('/login');
       const error = answer.error;
-      const text = error.field && error.value ? `${error.field} “${error.value}”: ${error.message}` : error.message;
+      let text = error.field && error.value ? `${error.field} “${error.value}”: ${error.message}` : error.message;
+      if (error.field === 'user') text = `No user is called “${error.value}”. Those that there are are suggested while you type.`;
       say(kind, text, response.status === 503 ? 'warning' : 'error');
       return null;
     } catch (error) {
@@ -91,7 +92,9 @@
   const colour = stars => {
     const rating = ratingOf(stars.dataset.movie);
     for (const star of stars.querySelectorAll('[data-rating]')) {
-      star.classList.toggle('on', star.dataset.rating <= rating);
+      const on = star.dataset.rating <= rating;
+      star.classList.toggle('on', on);
+      star.textContent = on ? '★' : '☆';
       star.setAttribute('aria-pressed', String(Number(star.dataset.rating) === rating));
     }
   };
@@ -102,7 +105,7 @@
     stars.setAttribute('aria-label', 'Your rating of ' + movie.title);
     stars.dataset.movie = movie.movie;
     for (let rating = 1; rating <= 5; ++rating) {
-      const star = make('button', '★');
+      const star = make('button');
       star.type = 'button';
       star.dataset.rating = rating;
       star.setAttribute('aria-label', plural(rating, 'star', 'stars'));
@@ -182,11 +185,17 @@
     element('more').hidden = answer.movies.length < count || count >= MOST;
   };
 
+  const link = path => {
+    element('json').href = path;
+    element('json').textContent = path;
+  };
+
   const clearAnswer = note => {
     element('answer').classList.remove('waits');
     element('recommendations').replaceChildren();
     element('answer-note').textContent = note;
     element('more').hidden = true;
+    link('/api/model');
   };
 
   const drawLiked = answer => {
@@ -223,8 +232,7 @@
     element('answer-note').textContent = forGuest ? `From your ${plural(answer.rated, 'rating', 'ratings')}` : `For user ${answer.user}`;
     if (!forGuest) drawLiked(answer);
     drawAnswer(answer);
-    element('json').href = forGuest ? '/api/model' : path;
-    element('json').textContent = forGuest ? '/api/model' : path;
+    link(forGuest ? '/api/model' : path);
   };
 
   // ----------------------------------------------------------------------------------------------------------- users

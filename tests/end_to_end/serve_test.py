@@ -371,7 +371,7 @@ class ServeTest(unittest.TestCase):
         key.clear()
         key.send_keys("99999999")
         browser.driver.find_element("id", "show-user").click()
-        browser.wait(lambda: "user “99999999”: user_id 99999999: not among the" in browser.text("#trouble"), "the error is shown")
+        browser.wait(lambda: "No user is called “99999999”." in browser.text("#trouble"), "the error is shown")
         self.assertEqual(titles(), [])
         picture(browser, f"{name}-error", whole_page=False)
         for complaint in browser.complaints():
