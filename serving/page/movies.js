@@ -175,11 +175,12 @@
       middle.append(make('b', movie.title));
       if (movie.genres.length) middle.append(make('small', movie.genres.join(', ')));
       const reason = why(movie, answer.reasons);
-      if (reason) middle.append(reason);
-      if (movie.seen) middle.append(make('span', 'rated already', 'tag seen'));
+      const below = make('div', undefined, 'below');
+      if (reason) below.append(reason);
+      if (movie.seen) below.append(make('span', 'rated already', 'tag seen'));
       const traits = movie.traits.filter(trait => trait.column !== 'movie_genres').slice(0, 2);
-      for (const trait of traits) middle.append(make('span', `${trait.column}: ${trait.value}`, 'tag'));
-      item.append(middle, figure(movie));
+      for (const trait of traits) below.append(make('span', `${trait.column}: ${trait.value}`, 'tag'));
+      item.append(middle, figure(movie), below);
       return item;
     }));
     element('more').hidden = answer.movies.length < count || count >= MOST;
