@@ -49,7 +49,7 @@ constexpr const char* kExamples = R"(Examples:
     marquee recommend --model runs/retrieval --rate "toy story=5" --rate "heat=2"
 
   The same for browsers and programs, at http://127.0.0.1:7780/; stars are predicted by another model of the same data:
-    marquee serve --model runs/demo/models/retrieval --predictions runs/demo/models/ranking-1
+    marquee serve --model runs/best-retrieval --predictions runs/best-rating
 
   Keys for a cluster on more than one machine, and a look at its checkpoints:
     marquee keygen --out keys
