@@ -28,7 +28,8 @@ std::string WhyNot(const WebRequest& request, int status) {
     case 405:
       return fmt::format("{} is not taken here", request.method);
     case 413:
-      return fmt::format("the body must be at most {} bytes long", MovieApi::kMostBodyBytes);
+      return fmt::format("the body must be at most {} bytes long (8192 without Content-Type: application/json)",
+                         MovieApi::kMostBodyBytes);
     case 500:
       return "this should not have happened; the log says more";
     default:
@@ -43,6 +44,21 @@ std::unique_ptr<WebServer> MakeServer() {
   });
   return server;
 }
+
+// One of the recommendations that are being made.
+struct InHand {
+  InHand(std::atomic<int>& held, prometheus::Gauge& shown) : count(held), gauge(shown), number(++held) { gauge.Increment(); }
+  ~InHand() {
+    --count;
+    gauge.Decrement();
+  }
+  InHand(const InHand&) = delete;
+  InHand& operator=(const InHand&) = delete;
+
+  std::atomic<int>& count;
+  prometheus::Gauge& gauge;
+  const int number;
+};
 
 WebResponse ComeAgain(const std::string& why) {
   WebResponse response = ErrorResponse(503, "", "", why);
@@ -123,13 +139,7 @@ WebServer::Handler MoviePage::Asked(const std::string& name, Question question) 
 MoviePage::Question MoviePage::Bounded(Question question) {
   prometheus::Gauge& gauge = metrics_.Get(metric::kQuestionsInHand);
   return [this, &gauge, question = std::move(question)](const MovieApi& shown, const WebRequest& request) {
-    const struct Hand {
-      explicit Hand(std::atomic<int>& held) : count(held), number(++held) {}
-      ~Hand() { --count; }
-      std::atomic<int>& count;
-      const int number;
-    } hand(in_hand_);
-    gauge.Set(hand.number);
+    const InHand hand(in_hand_, gauge);
     if (hand.number > kMostInHand) {
       return ComeAgain(fmt::format("{} recommendations are being made, which is as many as are made at once", kMostInHand));
     }

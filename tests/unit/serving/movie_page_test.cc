@@ -115,6 +115,7 @@ TEST_F(MoviePageTest, CountsItsAnswers) {
   EXPECT_THAT(text, HasSubstr("marquee_answers_total{question=\"user\",status=\"200\"} 2\n"));
   EXPECT_THAT(text, HasSubstr("marquee_answers_total{question=\"user\",status=\"404\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("marquee_answer_seconds_count{question=\"user\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("marquee_questions_in_hand 0\n"));
   EXPECT_THAT(text, HasSubstr("marquee_build_info{program=\"serve\""));
 }
 
