@@ -10,7 +10,6 @@
 namespace marquee {
 namespace {
 
-constexpr int kFormat = kCheckpointVersion;
 constexpr std::string_view kChecksumLine = "XXH3 ";
 constexpr size_t kChecksumDigits = 16;
 
@@ -34,7 +33,7 @@ uint64_t CheckpointManifest::bytes() const {
 
 std::string CheckpointManifest::ToText() const {
   nlohmann::ordered_json json;
-  json["format"] = kFormat;
+  json["format"] = kCheckpointVersion;
   json["number"] = number;
   json["base"] = base;
   json["cluster"] = cluster_id;
@@ -66,9 +65,12 @@ absl::StatusOr<CheckpointManifest> CheckpointManifest::Parse(const std::string& 
   }
   const auto json = nlohmann::json::parse(body, nullptr, false);
   try {
-    if (json.at("format").get<int>() != kFormat) {
-      return absl::DataLossError(
-          fmt::format("{}: format {}; this program reads {}", path, json.at("format").get<int>(), kFormat));
+    const int format = json.at("format").get<int>();
+    if (format < kOldestCheckpointVersion || format > kCheckpointVersion) {
+      return absl::FailedPreconditionError(fmt::format(
+          "{}: is of format {}, written by marquee {}; this program, marquee {}, reads formats {} to {}: go on with a "
+          "marquee that reads it (docs/operations.md, \"Upgrades\")",
+          path, format, json.at("version").get<std::string>(), Version(), kOldestCheckpointVersion, kCheckpointVersion));
     }
     CheckpointManifest manifest;
     manifest.number = json.at("number").get<uint64_t>();

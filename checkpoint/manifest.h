@@ -36,7 +36,8 @@ struct CheckpointManifest {
   uint64_t bytes() const;
 
   std::string ToText() const;
-  // DataLoss for a text that is not what ToText made; `path` is for the message.
+  // DataLoss for a text that is not what ToText made; FailedPrecondition for one that is whole, but of a format that this
+  // program does not read: a newer marquee's, nearly always. `path` is for the message.
   static absl::StatusOr<CheckpointManifest> Parse(const std::string& text, const std::string& path);
 
   bool operator==(const CheckpointManifest&) const = default;

@@ -1,3 +1,19 @@
+# Half of a test's compilation is reading these: they are read once for all tests, and once more for those with LibTorch. Unit tests
+# are optimized little, which halves the rest: what they test is built as it ships.
+function(marquee_test_headers target)
+  add_library(${target} STATIC ${CMAKE_SOURCE_DIR}/tests/unit/main.cc)
+  target_link_libraries(${target} PUBLIC GTest::gmock GTest::gtest)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+endfunction()
+marquee_test_headers(marquee_test_main <gmock/gmock.h> <gtest/gtest.h> <capnp/message.h> <capnp/serialize.h> <fmt/format.h>
+  <absl/status/statusor.h> <absl/time/time.h> <filesystem> <functional> <map> <memory> <optional> <set> <string> <vector>)
+target_link_libraries(marquee_test_main PUBLIC absl::status absl::statusor absl::time fmt::fmt CapnProto::capnp)
+if(MARQUEE_WITH_TORCH)
+  marquee_test_headers(marquee_torch_test_main <torch/torch.h> <gmock/gmock.h> <gtest/gtest.h>)
+  target_link_libraries(marquee_torch_test_main PUBLIC marquee_models)
+endif()
+
 # marquee_test(NAME unit_common_id SOURCES id_test.cc LIBRARIES marquee_common [LABEL unit] [TIMEOUT 60])
 # One GoogleTest program, one ctest entry. Labels order the run: unit, simulation, cluster, end_to_end.
 function(marquee_test)
@@ -13,7 +29,15 @@ function(marquee_test)
   endif()
   add_executable(${T_NAME} ${T_SOURCES})
   set_target_properties(${T_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_link_libraries(${T_NAME} PRIVATE ${T_LIBRARIES} GTest::gmock GTest::gtest GTest::gtest_main)
+  set(main marquee_test_main)
+  if(T_LIBRARIES MATCHES "marquee_(models|worker|serving)")
+    set(main marquee_torch_test_main)
+  endif()
+  target_link_libraries(${T_NAME} PRIVATE ${T_LIBRARIES} ${main})
+  if(T_LABEL STREQUAL unit)
+    target_compile_options(${T_NAME} PRIVATE $<$<CONFIG:Release>:-O1>)
+    target_precompile_headers(${T_NAME} REUSE_FROM ${main})
+  endif()
   add_test(NAME ${T_NAME} COMMAND ${T_NAME})
   set_tests_properties(${T_NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT}
     ENVIRONMENT "MARQUEE_DATA=$ENV{MARQUEE_DATA};MARQUEE_BIN=${CMAKE_BINARY_DIR}/bin;MARQUEE_SOURCE=${CMAKE_SOURCE_DIR};OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1;TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "common/version.h"
-#include "schemas/wire.capnp.h"
+#include "common/wire_versions.h"
 
 namespace marquee {
 namespace {
@@ -100,8 +100,8 @@ complete -o filenames -F _marquee_{0} {0}
 std::string VersionText(const std::string& program) {
   std::string built = fmt::format("built by {}", Compiler());
   if (!LibTorchVersion().empty()) built += fmt::format(", with LibTorch {}", LibTorchVersion());
-  return fmt::format("{} (marquee) {}\nwire protocol {}, checkpoints {}\n{}", program, Version(), wire::PROTOCOL_VERSION,
-                     kCheckpointVersion, built);
+  return fmt::format("{} (marquee) {}\nwire protocol {}, checkpoints {}, state {} to {}\n{}", program, Version(),
+                     ToText(OwnWireVersions()), kCheckpointVersion, kOldestStateVersion, kStateVersion, built);
 }
 
 std::string BashCompletion(const CLI::App& app) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "common/version.h"
+
 namespace marquee {
 namespace {
 
@@ -83,22 +85,36 @@ Message Message::Share() const { return Open(from_, frames_).value(); }
 absl::StatusOr<Message> Message::Parse(Peer from, std::vector<Frame> frames) {
   absl::StatusOr<Message> message = Open(std::move(from), std::move(frames));
   if (!message.ok()) return message;
-  const uint16_t version = message->envelope().getProtocolVersion();
-  if (version == wire::PROTOCOL_VERSION) return message;
-  return absl::FailedPreconditionError(
-      fmt::format("protocolVersion: {}; this program speaks {}", version, wire::PROTOCOL_VERSION));
+  const WireVersions own = OwnWireVersions();
+  const WireVersions senders = message->sender_versions();
+  if (!IsEmpty(Common(own, senders))) return message;
+  return absl::FailedPreconditionError(fmt::format(
+      "protocolVersion: the sender speaks {} of the wire; the receiver, marquee {}, {}: none in common. Upgrade the {} "
+      "(docs/operations.md, \"Upgrades\")",
+      ToText(senders), Version(), ToText(own), senders.newest < own.oldest ? "sender" : "receiver"));
+}
+
+WireVersions Message::sender_versions() const {
+  const uint16_t oldest = envelope_.getProtocolVersion();
+  const uint16_t newest = envelope_.getNewestVersion();
+  return {.oldest = oldest, .newest = newest == 0 ? oldest : newest};
 }
 
 Message::Head Message::Peek(std::vector<Frame> frames) {
   const absl::StatusOr<Message> message = Open({}, std::move(frames));
   if (!message.ok()) return {};
-  return Head{.request_id = message->envelope().getRequestId(), .is_error = message->envelope().getBody().isError()};
+  const wire::Envelope::Reader envelope = message->envelope();
+  return Head{.request_id = envelope.getRequestId(),
+              .version = envelope.getProtocolVersion(),
+              .is_error = envelope.getBody().isError()};
 }
 
 OutgoingMessage::OutgoingMessage(size_t expected_bytes)
     : builder_(static_cast<capnp::uint>(kHeaderWords + expected_bytes / sizeof(capnp::word))),
       envelope_(builder_.initRoot<wire::Envelope>()) {
-  envelope_.setProtocolVersion(wire::PROTOCOL_VERSION);
+  const WireVersions own = OwnWireVersions();
+  envelope_.setProtocolVersion(own.oldest);
+  if (own.newest != own.oldest) envelope_.setNewestVersion(own.newest);
 }
 
 std::byte* OutgoingMessage::NewBulk(size_t bytes) {
@@ -155,6 +171,13 @@ OutgoingMessagePtr NewError(const Identity& self, uint64_t view, uint64_t reques
   error.setField(kj::StringPtr(std::string(field).c_str()));
   error.setMessage(kj::StringPtr(std::string(message).c_str()));
   return reply;
+}
+
+OutgoingMessagePtr NewVersionError(const Identity& self, const Message::Head& refused, std::string_view message) {
+  OutgoingMessagePtr error = NewError(self, 0, refused.request_id, wire::Error::Code::WRONG_VERSION, "message", message);
+  error->envelope().setProtocolVersion(refused.version);
+  error->envelope().setNewestVersion(refused.version);
+  return error;
 }
 
 std::string_view ErrorCodeName(wire::Error::Code code) { return EnumerantName(code); }

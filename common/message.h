@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/wire_versions.h"
 #include "schemas/wire.capnp.h"
 
 namespace marquee {
@@ -41,12 +42,13 @@ class Message {
  public:
   // Refuses no frames, frames that are not whole words, and more than 512 of them (kMalformed); bytes are not yet trusted:
   // Cap'n Proto checks each pointer when it is followed, throwing kj::Exception, which `Parse` and `Guarded` turn into errors.
-  // Also refuses a protocol version that is not ours (absl::FailedPreconditionError).
+  // Also refuses a sender that speaks no version of the wire that this program speaks (absl::FailedPreconditionError).
   static absl::StatusOr<Message> Parse(Peer from, std::vector<Frame> frames);
 
   // What can be read of a message that Parse refused, so that its sender can be told.
   struct Head {
     uint64_t request_id = 0;  // 0: not readable
+    uint16_t version = 0;     // the oldest that the sender speaks
     bool is_error = false;    // an error is never answered with one
   };
   static Head Peek(std::vector<Frame> frames);
@@ -60,6 +62,9 @@ class Message {
   const Peer& from() const { return from_; }
   wire::Envelope::Reader envelope() const { return envelope_; }
   size_t bytes() const { return bytes_; }
+  WireVersions sender_versions() const;
+  // The version of the wire to speak with the sender: the highest that both know.
+  uint16_t version() const { return Common(OwnWireVersions(), sender_versions()).newest; }
 
  private:
   Message() = default;
@@ -137,6 +142,9 @@ OutgoingMessagePtr NewError(const Identity& self, uint64_t view, const Message& 
                             std::string_view field, std::string_view message);
 OutgoingMessagePtr NewError(const Identity& self, uint64_t view, uint64_t request_id, wire::Error::Code code,
                             std::string_view field, std::string_view message);
+
+// The answer to a message of a sender without a common version, written so that it can read it.
+OutgoingMessagePtr NewVersionError(const Identity& self, const Message::Head& refused, std::string_view message);
 
 // Name of an error code as it stands in the schema ("staleView"): a metric's label and a log's word.
 std::string_view ErrorCodeName(wire::Error::Code code);

@@ -99,6 +99,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kMembers,
                                                                      &kMembersLost,
                                                                      &kSinglePartitions,
+                                                                     &kWireVersion,
                                                                      &kServersWanted,
                                                                      &kServersLeaving,
                                                                      &kPartitionsLeaving,

@@ -178,6 +178,9 @@ inline constexpr GaugeInfo kSchedulerSilence{"marquee_scheduler_silence_seconds"
 inline constexpr GaugeInfo kMembers{"marquee_members", "processes", kScheduler, "Members that are alive.", kRole};
 inline constexpr CounterInfo kMembersLost{"marquee_members_lost_total", "processes", kScheduler,
                                           "Members taken for dead: silent for longer than the lease, or seen to end.", kRole};
+inline constexpr GaugeInfo kWireVersion{
+    "marquee_wire_version", "", kScheduler,
+    "Highest version of the wire that all members speak. Below what the scheduler speaks: an upgrade is under way."};
 inline constexpr GaugeInfo kServersWanted{"marquee_servers_wanted", "processes", kScheduler,
                                           "Servers that the cluster file names, by its last edit that is followed."};
 inline constexpr GaugeInfo kServersLeaving{

@@ -433,7 +433,10 @@ void Transport::State::Refuse(RawMessage raw, bool answerable, wire::Error::Code
   if (!answerable) return;
   const Message::Head head = Message::Peek(std::move(raw.frames));
   if (head.is_error) return;
-  if (!SendTo(raw.from, NewError(self, 0, head.request_id, code, "message", reason))) ++counters.dropped;
+  const OutgoingMessagePtr error = code == wire::Error::Code::WRONG_VERSION
+                                       ? NewVersionError(self, head, reason)
+                                       : NewError(self, 0, head.request_id, code, "message", reason);
+  if (!SendTo(raw.from, error)) ++counters.dropped;
 }
 
 // A message that cannot be read is the handler's to refuse.

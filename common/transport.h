@@ -7,7 +7,7 @@
 // and talk to any number of endpoints (a DEALER each, made on first use). Sending never blocks. Bytes that are queued for one
 // peer are bounded: what would go over is dropped and counted, and whoever waits for it asks again.
 //
-// Garbage that comes in (not an Envelope, wrong version, too large), and with CURVE what the sender's role may not ask, is
+// Garbage that comes in (not an Envelope, no common version, too large), and with CURVE what the sender's role may not ask, is
 // answered with an error where there is someone to answer, counted by reason, and never reaches the caller.
 
 #include <cstdint>

@@ -639,6 +639,11 @@ std::string ToYaml(const TrialConfig& config) {
                      ToYaml(config.validation), ToYaml(config.model));
 }
 
+std::string Rewritten(const std::string& yaml) {
+  const absl::StatusOr<TrialConfig> config = ParseTrialConfig(yaml);
+  return config.ok() ? ToYaml(*config) : yaml;
+}
+
 std::string_view DefaultMetric(ModelConfig::Kind kind, SplitConfig::Protocol protocol) {
   switch (kind) {
     case ModelConfig::Kind::kTwoTower:

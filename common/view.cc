@@ -51,11 +51,9 @@ absl::Status View::Validate() const {
     return absl::InvalidArgumentError(fmt::format("view.fresh: {} entries for {} partitions", fresh.size(), primaries.size()));
   }
   for (size_t p = 0; p < primaries.size(); ++p) {
-    if (backups[p] != primaries[p] && fills[p] != primaries[p] && (backups[p] == kNoShard || fills[p] == kNoShard)) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("view: partition {}: primary {}, backup {}, fill {}; no two may be one, and a "
-                    "partition with a backup has no copy being filled",
-                    p, primaries[p], backups[p], fills[p]));
+    if (backups[p] != primaries[p] && fills[p] != primaries[p] && (backups[p] == kNoShard || backups[p] != fills[p])) continue;
+    return absl::InvalidArgumentError(fmt::format("view: partition {}: primary {}, backup {}, fill {}; no two may be one", p,
+                                                  primaries[p], backups[p], fills[p]));
   }
   absl::flat_hash_set<std::string> seen;
   for (const std::string& shard : shards) {

@@ -27,8 +27,8 @@ struct View {
   std::vector<ShardIndex> primaries;  // of each partition; the size is a power of two
   std::vector<uint64_t> changed;      // view number in which each partition last changed its primary
   std::vector<ShardIndex> backups;    // second copy of each partition, or kNoShard
-  std::vector<ShardIndex> fills;      // the shard that is being filled to become it, or kNoShard
-  std::vector<uint64_t> fresh;        // view number in which each partition last began empty
+  std::vector<ShardIndex> fills;  // the shard that is being filled to become it, or kNoShard; beside a backup: to replace it
+  std::vector<uint64_t> fresh;    // view number in which each partition last began empty
 
   uint32_t partitions() const { return static_cast<uint32_t>(primaries.size()); }
   uint32_t partition_bits() const;  // log2(partitions())

@@ -92,6 +92,8 @@ bool Following::ApplyAhead(const Message& message) {
 }
 
 MaybeRefusal Following::Apply(wire::Forward::Reader forward) {
+  sender_ = forward.getShard();
+  made_ = forward.getMade();
   switch (forward.which()) {
     case wire::Forward::PUSH:
       return ApplyPush(forward.getPush());
@@ -107,7 +109,12 @@ MaybeRefusal Following::Apply(wire::Forward::Reader forward) {
   return std::nullopt;
 }
 
-bool Following::IsCopy(PartitionNumber partition) const {
+// A stream goes on while its sender has any partition with a copy here. What is left in it from before a partition had another
+// primary is in that one's rows already, or was never acknowledged.
+bool Following::Concerns(PartitionNumber partition) const {
+  const View& view = ownership_.view();
+  if (partition >= view.partitions() || view.primaries[partition] != sender_) return false;
+  if (made_ != 0 && made_ < view.changed[partition]) return false;  // 0: an older program's, in whose cluster nothing is moved
   const CopyRole role = ownership_.role(partition);
   return role == CopyRole::kBackup || role == CopyRole::kFilling;
 }
@@ -115,7 +122,7 @@ bool Following::IsCopy(PartitionNumber partition) const {
 std::vector<uint8_t> Following::RulesFor(absl::Span<const uint8_t> wanted) const {
   std::vector<uint8_t> rules(wanted.size(), TableStore::kSkip);
   for (PartitionNumber p = 0; p < wanted.size(); ++p) {
-    if (wanted[p] == 0 || !IsCopy(p)) continue;
+    if (wanted[p] == 0 || !Concerns(p)) continue;
     const bool whole = ownership_.role(p) == CopyRole::kBackup || IsWhole(p);
     // Rows that a copy in the making lacks come later, with this push in them.
     rules[p] = whole ? TableStore::kApply : TableStore::kOnlyRows;
@@ -161,7 +168,7 @@ MaybeRefusal Following::ApplyLoad(wire::LoadRows::Reader load) {
   for (size_t i = 0; i < request.ids.size(); ++i) {
     const PartitionNumber p = PartitionOf(request.ids[i], bits);
     // A copy in the making is given these rows with the others of the partition.
-    if (ownership_.role(p) != CopyRole::kBackup && !(ownership_.role(p) == CopyRole::kFilling && IsWhole(p))) continue;
+    if (!Concerns(p) || (ownership_.role(p) == CopyRole::kFilling && !IsWhole(p))) continue;
     ids.push_back(request.ids[i]);
     weights.insert(weights.end(), request.weights + i * request.table->dim(), request.weights + (i + 1) * request.table->dim());
   }
@@ -171,7 +178,7 @@ MaybeRefusal Following::ApplyLoad(wire::LoadRows::Reader load) {
 
 MaybeRefusal Following::ApplyRows(wire::FilledRows::Reader rows) {
   const PartitionNumber partition = rows.getPartition();
-  if (partition >= ownership_.view().partitions() || ownership_.role(partition) != CopyRole::kFilling) return std::nullopt;
+  if (!Concerns(partition) || ownership_.role(partition) != CopyRole::kFilling) return std::nullopt;
   TableStore* const table = tables_.Find(rows.getTable());
   if (table == nullptr) {
     if (tables_.WasDropped(rows.getTable())) return std::nullopt;
@@ -198,7 +205,7 @@ MaybeRefusal Following::ApplyRows(wire::FilledRows::Reader rows) {
 
 MaybeRefusal Following::ApplyWindows(wire::FilledWindows::Reader windows) {
   const PartitionNumber partition = windows.getPartition();
-  if (partition >= ownership_.view().partitions() || ownership_.role(partition) != CopyRole::kFilling) return std::nullopt;
+  if (!Concerns(partition) || ownership_.role(partition) != CopyRole::kFilling) return std::nullopt;
   for (const auto window : windows.getSessions()) {
     if (sessions_.IsKnown(window.getSession())) continue;
     return Refusal{ErrorCode::NOT_YET, "forward.windows.sessions", fmt::format("{} is not open here yet", window.getSession())};

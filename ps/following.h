@@ -61,7 +61,8 @@ class Following {
   MaybeRefusal ApplyWindows(wire::FilledWindows::Reader windows);
   // What an entry of the table's rows may do in each partition: all, nothing, or only change what is there.
   std::vector<uint8_t> RulesFor(absl::Span<const uint8_t> wanted) const;
-  bool IsCopy(PartitionNumber partition) const;
+  // Whether this shard has a copy of the partition that the entry which is applied concerns.
+  bool Concerns(PartitionNumber partition) const;
 
   const Ownership& ownership_;
   Sessions& sessions_;
@@ -69,6 +70,9 @@ class Following {
   uint64_t max_rows_;
   std::map<ShardIndex, Stream> streams_;
   std::set<PartitionNumber> whole_;
+  // Of the entry that is being applied.
+  ShardIndex sender_ = kNoShard;
+  uint64_t made_ = 0;
 };
 
 }  // namespace marquee

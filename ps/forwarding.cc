@@ -19,24 +19,33 @@ bool IsTouched(absl::Span<const uint32_t> touched, PartitionNumber partition) { 
 
 // ---------------------------------------------------------------------------------------------------------- copies
 
-ShardIndex Forwarding::ToldCopy(PartitionNumber partition) const {
+Forwarding::Copies Forwarding::ToldCopies(PartitionNumber partition) const {
   const View& view = ownership_.view();
-  if (view.backups[partition] != kNoShard) return view.backups[partition];
-  return fills_.contains(partition) ? view.fills[partition] : kNoShard;
+  Copies copies;
+  if (view.backups[partition] != kNoShard) copies.push_back(view.backups[partition]);
+  if (fills_.contains(partition)) copies.push_back(view.fills[partition]);
+  return copies;
 }
 
-ShardIndex Forwarding::RequiredCopy(PartitionNumber partition) const {
+Forwarding::Copies Forwarding::RequiredCopies(PartitionNumber partition) const {
   const View& view = ownership_.view();
-  if (view.backups[partition] != kNoShard) return view.backups[partition];
+  Copies copies;
+  if (view.backups[partition] != kNoShard) copies.push_back(view.backups[partition]);
   const auto fill = fills_.find(partition);
-  return fill != fills_.end() && fill->second.whole_at != 0 ? view.fills[partition] : kNoShard;
+  if (fill != fills_.end() && fill->second.whole_at != 0) copies.push_back(view.fills[partition]);
+  return copies;
+}
+
+// What the copies have been sent by now is what an acknowledgement waits for.
+void Forwarding::Require(PartitionNumber partition, std::map<ShardIndex, uint64_t>* numbers) {
+  for (const ShardIndex copy : RequiredCopies(partition)) (*numbers)[copy] = streams_[copy].next - 1;
 }
 
 std::set<ShardIndex> Forwarding::ToldCopies(absl::Span<const uint32_t> touched) const {
   std::set<ShardIndex> copies;
   for (PartitionNumber p = 0; p < touched.size(); ++p) {
     if (!IsTouched(touched, p)) continue;
-    if (const ShardIndex copy = ToldCopy(p); copy != kNoShard) copies.insert(copy);
+    for (const ShardIndex copy : ToldCopies(p)) copies.insert(copy);
   }
   return copies;
 }
@@ -95,10 +104,7 @@ void Forwarding::OnView(const View& before, absl::Time now, Outbox& outbox) {
   });
   for (Waiting& waiting : waiting_) {
     std::map<ShardIndex, uint64_t> numbers;
-    for (const PartitionNumber p : waiting.partitions) {
-      const ShardIndex copy = RequiredCopy(p);
-      if (copy != kNoShard) numbers[copy] = streams_[copy].next - 1;
-    }
+    for (const PartitionNumber p : waiting.partitions) Require(p, &numbers);
     waiting.numbers = std::move(numbers);
   }
   ReleaseReplies(outbox);
@@ -110,15 +116,18 @@ void Forwarding::OnView(const View& before, absl::Time now, Outbox& outbox) {
 MaybeRefusal Forwarding::CheckLeases(absl::Span<const uint32_t> rows_of_partition, absl::Time now) const {
   for (PartitionNumber p = 0; p < rows_of_partition.size(); ++p) {
     if (!IsTouched(rows_of_partition, p)) continue;
+    if (ownership_.yielded(p)) {
+      return Refusal{ErrorCode::NOT_YET, "view", fmt::format("partition {} is being handed to another shard", p)};
+    }
     if (const auto from = serve_from_.find(p); from != serve_from_.end() && now < from->second) {
       return Refusal{ErrorCode::NOT_YET, "view", fmt::format("partition {}: its old primary's lease may still run", p)};
     }
-    const ShardIndex copy = RequiredCopy(p);
-    if (copy == kNoShard) continue;
-    const auto stream = streams_.find(copy);
-    if (stream != streams_.end() && now < stream->second.answered + options_.lease) continue;
-    return Refusal{ErrorCode::NOT_YET, "view",
-                   fmt::format("partition {}: its copy has not answered for {}", p, absl::FormatDuration(options_.lease))};
+    for (const ShardIndex copy : RequiredCopies(p)) {
+      const auto stream = streams_.find(copy);
+      if (stream != streams_.end() && now < stream->second.answered + options_.lease) continue;
+      return Refusal{ErrorCode::NOT_YET, "view",
+                     fmt::format("partition {}: its copy has not answered for {}", p, absl::FormatDuration(options_.lease))};
+    }
   }
   return std::nullopt;
 }
@@ -142,6 +151,7 @@ OutgoingMessagePtr Forwarding::NewForward(ShardIndex to, uint64_t number, size_t
   forward.setShard(ownership_.self());
   forward.setNumber(number);
   forward.setStream(streams_[to].began);
+  forward.setMade(ownership_.view().number);
   return message;
 }
 
@@ -232,8 +242,7 @@ void Forwarding::Wait(absl::Span<const uint32_t> touched, uint64_t session, cons
   for (PartitionNumber p = 0; p < touched.size(); ++p) {
     if (!IsTouched(touched, p)) continue;
     waiting.partitions.push_back(p);
-    const ShardIndex copy = RequiredCopy(p);
-    if (copy != kNoShard) waiting.numbers[copy] = streams_[copy].next - 1;
+    Require(p, &waiting.numbers);
   }
   if (Done(waiting)) {
     outbox.Send(waiting.to, std::move(waiting.reply));

@@ -14,6 +14,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/message.h"
@@ -51,6 +52,12 @@ class Forwarding {
   MaybeRefusal CheckRoom(absl::Span<const uint32_t> rows_of_partition) const;
   // This shard was a backup until now: it does not serve before the old primary's lease has run out for sure.
   void ServeFrom(PartitionNumber partition, absl::Time time) { serve_from_[partition] = time; }
+
+  // This shard has yielded these partitions (Ownership::Yield). The reply is sent once their copies have all that was done to
+  // them.
+  void Yield(absl::Span<const uint32_t> yielded, const Peer& to, OutgoingMessagePtr reply, Outbox& outbox) {
+    Wait(yielded, 0, to, std::move(reply), outbox);
+  }
 
   // The session was closed: what it still waits for it is not told any more.
   void CloseSession(uint64_t session);
@@ -110,10 +117,13 @@ class Forwarding {
   };
 
   bool Continues(ShardIndex copy, const View& before) const;
-  // The copy whose answer an acknowledgement needs, and the one that is told of everything; kNoShard if there is none.
-  ShardIndex RequiredCopy(PartitionNumber partition) const;
-  ShardIndex ToldCopy(PartitionNumber partition) const;
+  // The copies whose answers an acknowledgement and the lease need: the backup, and one that is being filled once it may be
+  // named in its place. And those that are told of everything.
+  using Copies = absl::InlinedVector<ShardIndex, 2>;
+  Copies RequiredCopies(PartitionNumber partition) const;
+  Copies ToldCopies(PartitionNumber partition) const;
   std::set<ShardIndex> ToldCopies(absl::Span<const uint32_t> touched) const;
+  void Require(PartitionNumber partition, std::map<ShardIndex, uint64_t>* numbers);
 
   template <typename FillBody>
   void Append(ShardIndex to, size_t bytes, const FillBody& fill, absl::Time now, Outbox& outbox);

@@ -28,11 +28,17 @@ bool Ownership::Keeps(const View& next, PartitionNumber partition, CopyRole role
       return before == CopyRole::kBackup || before == CopyRole::kFilling ||
              (before == CopyRole::kPrimary && next.changed[partition] <= view_.number);
     case CopyRole::kBackup:
-      return before == CopyRole::kBackup || before == CopyRole::kFilling;
+      return before == CopyRole::kBackup || before == CopyRole::kFilling ||
+             (before == CopyRole::kPrimary && yielded(partition));
     case CopyRole::kFilling:
       return before == CopyRole::kFilling && next.changed[partition] <= view_.number;
   }
   return false;
+}
+
+bool Ownership::HandedOver(const View& before, const View& now, PartitionNumber partition) {
+  const ShardIndex old = before.primaries[partition];
+  return now.backups[partition] == old && now.processes[old] == before.processes[old];
 }
 
 MaybeRefusal Ownership::Install(View view, ShardIndex self, std::vector<PartitionNumber>* lost) {
@@ -65,6 +71,7 @@ MaybeRefusal Ownership::Install(View view, ShardIndex self, std::vector<Partitio
     const bool had = !roles_.empty() && roles_[p] != CopyRole::kNone;
     if (had && !Keeps(view, p, roles[p])) lost->push_back(p);
   }
+  yielded_.clear();
   view_ = std::move(view);
   self_ = self;
   roles_ = std::move(roles);

@@ -22,6 +22,7 @@ constexpr size_t kHottest = 8;
 constexpr size_t kBytesPerSection = 64;      // of a reply, beside its rows
 constexpr size_t kBytesPerDefinition = 256;  // a table's definition on the wire
 constexpr size_t kBytesPerTableStatistics = 24;
+constexpr size_t kBytesPerPartitionStatistics = 32;
 
 // How much a partition is used, since it came to this shard.
 struct PartitionUse {
@@ -95,6 +96,8 @@ class Shard::Impl {
   OutgoingMessagePtr HandleDropTables(const Message& message);
   OutgoingMessagePtr HandleDescribeTables(const Message& message);
   OutgoingMessagePtr HandleGetStatistics(const Message& message);
+  OutgoingMessagePtr HandleYield(const Message& message);
+  OutgoingMessagePtr HandleGetPartitions(const Message& message);
   OutgoingMessagePtr HandleScanTable(const Message& message);
   OutgoingMessagePtr HandleLoadRows(const Message& message);
   OutgoingMessagePtr HandleGetCheckpoint(const Message& message);
@@ -114,6 +117,7 @@ class Shard::Impl {
             .max_reply_bytes = options_.max_reply_bytes};
   }
   MaybeRefusal CheckPush(const Message& message, PushRequest* request) const;
+  MaybeRefusal CheckYield(const Message& message) const;
   MaybeRefusal CheckBudgets(const PushRequest& request, absl::Span<const uint8_t> skip) const;
   void Apply(const PushRequest& request, absl::Span<const uint8_t> skip);
   OutgoingMessagePtr ReplyPushed(const Message& message, uint64_t sequence, bool duplicate);
@@ -165,6 +169,10 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
       return HandleGetFills(message);
     case wire::Envelope::Body::RETAIN:
       return HandleRetain(message);
+    case wire::Envelope::Body::YIELD:
+      return HandleYield(message);
+    case wire::Envelope::Body::GET_PARTITIONS:
+      return HandleGetPartitions(message);
     case wire::Envelope::Body::CUT_CHECKPOINT:
       if (const MaybeRefusal refusal = CheckViewReached(ContextOf(message))) return Refuse(message, *refusal);
       return OkOr(message, checkpointing_.Cut(body.getCutCheckpoint(), message.envelope().getView()));
@@ -346,6 +354,7 @@ OutgoingMessagePtr Shard::Impl::HandleLoadRows(const Message& message) {
   if (const MaybeRefusal refusal = request.Check(message.envelope().getBody().getLoadRows(), ContextOf(message))) {
     return Refuse(message, *refusal);
   }
+  if (const MaybeRefusal refusal = forwarding_.CheckLeases(request.rows_of_partition, now_)) return Refuse(message, *refusal);
   const absl::Span<const Id> lists[] = {request.ids};
   if (!request.table->FitsBudget(lists, {})) {
     return Refuse(message, {ErrorCode::MEMORY_FULL, "loadRows.ids",
@@ -411,6 +420,33 @@ OutgoingMessagePtr Shard::Impl::HandleGetFills(const Message& message) {
   return reply;
 }
 
+MaybeRefusal Shard::Impl::CheckYield(const Message& message) const {
+  const uint64_t view = message.envelope().getView();
+  if (const MaybeRefusal refusal = CheckViewReached(ContextOf(message))) return refusal;
+  if (view != view_number()) {
+    return Refusal{ErrorCode::STALE_VIEW, "view", fmt::format("{}; this shard has {}", view, view_number())};
+  }
+  for (const PartitionNumber p : message.envelope().getBody().getYield().getPartitions()) {
+    if (p < use_.size() && ownership_.role(p) == CopyRole::kPrimary && ownership_.view().backups[p] != kNoShard) continue;
+    return Refusal{ErrorCode::CONFLICT, "yield.partitions",
+                   fmt::format("{}; this shard is not its primary, or nobody has a copy to go on with", p)};
+  }
+  return std::nullopt;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleYield(const Message& message) {
+  if (const MaybeRefusal refusal = CheckYield(message)) return Refuse(message, *refusal);
+  std::vector<PartitionNumber> partitions;
+  std::vector<uint32_t> yielded(use_.size(), 0);
+  for (const PartitionNumber p : message.envelope().getBody().getYield().getPartitions()) {
+    partitions.push_back(p);
+    yielded[p] = 1;
+  }
+  ownership_.Yield(partitions);
+  forwarding_.Yield(yielded, message.from(), OkOr(message, std::nullopt), *outbox_);
+  return nullptr;
+}
+
 // ------------------------------------------------------------------------------------------- views, tables, statistics
 
 OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
@@ -443,6 +479,7 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
     const bool was_copy = roles[p] == CopyRole::kBackup || roles[p] == CopyRole::kFilling;
     if (!was_copy || ownership_.role(p) != CopyRole::kPrimary) continue;
     checkpointing_.BecamePrimary(p);
+    if (Ownership::HandedOver(before, ownership_.view(), p)) continue;
     const absl::Duration lease = options_.replication.lease * (1 + options_.replication.clock_drift);
     forwarding_.ServeFrom(p, following_.LastAnswer(before.primaries[p]) + lease);
   }
@@ -519,6 +556,24 @@ OutgoingMessagePtr Shard::Impl::HandleGetStatistics(const Message& message) {
     hottest[h].setPartition(used[h]);
     hottest[h].setRowsPulled(use_[used[h]].rows_pulled);
     hottest[h].setRowsPushed(use_[used[h]].rows_pushed);
+  }
+  return reply;
+}
+
+OutgoingMessagePtr Shard::Impl::HandleGetPartitions(const Message& message) {
+  std::vector<PartitionNumber> own;
+  for (PartitionNumber p = 0; p < use_.size(); ++p) {
+    if (ownership_.role(p) == CopyRole::kPrimary) own.push_back(p);
+  }
+  OutgoingMessagePtr reply = Reply(message, kBytesPerPartitionStatistics * own.size());
+  auto list = reply->envelope().getBody().initPartitions().initPartitions(static_cast<uint32_t>(own.size()));
+  for (uint32_t i = 0; i < own.size(); ++i) {
+    uint64_t bytes = 0;
+    for (const auto& [number, table] : tables_.all()) bytes += table->bytes_in(own[i]);
+    list[i].setPartition(own[i]);
+    list[i].setRowsPulled(use_[own[i]].rows_pulled);
+    list[i].setRowsPushed(use_[own[i]].rows_pushed);
+    list[i].setBytes(bytes);
   }
   return reply;
 }

@@ -60,6 +60,9 @@ class TableStore {
   void RestoreRows(absl::Span<const Id> ids, const float* rows);
   uint32_t state_width() const { return layout_.state_width(); }
   uint64_t rows_in(PartitionNumber partition) const { return partitions_[partition].rows(); }
+  uint64_t bytes_in(PartitionNumber partition) const {  // of its rows alone
+    return rows_in(partition) * (sizeof(Id) + (dim() + state_width()) * sizeof(float));
+  }
   // Of `count` slots of a partition from `slot` on.
   void CopyRows(PartitionNumber partition, uint64_t slot, uint64_t count, Id* ids, float* rows) const;
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "common/log.h"
+#include "common/trial_config_yaml.h"
 
 namespace marquee {
 namespace {
@@ -17,6 +18,13 @@ const CheckpointManifest::Trial* Find(const CheckpointManifest& manifest, const 
 }
 
 }  // namespace
+
+absl::Status CheckpointFiles::CheckFormat() const {
+  const absl::StatusOr<std::vector<uint64_t>> numbers = folder_.List();
+  if (!numbers.ok() || numbers->empty()) return absl::OkStatus();  // one who needs them will look again
+  const absl::Status status = folder_.Load(numbers->back()).status();
+  return absl::IsFailedPrecondition(status) ? status : absl::OkStatus();
+}
 
 absl::StatusOr<CheckpointStore::Attempt> CheckpointFiles::Begin() {
   if (absl::Status status = files_.MakeFolders(folder_path_); !status.ok()) return status;
@@ -81,7 +89,7 @@ absl::StatusOr<std::optional<TrialCheckpoint>> CheckpointFiles::Newest(const std
       continue;
     }
     const CheckpointManifest::Trial* const found = Find(manifest, trial);
-    if (found == nullptr || found->spec != spec) continue;
+    if (found == nullptr || Rewritten(found->spec) != spec) continue;
     TrialCheckpoint point{.number = *number, .cluster_id = cluster_id, .files = {}, .state = found->state};
     for (const CheckpointManifest& link : *chain) {
       for (const RowFileSummary& file : link.files) {

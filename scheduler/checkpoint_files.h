@@ -17,6 +17,10 @@ class CheckpointFiles : public CheckpointStore {
   CheckpointFiles(FileSystem& files, std::string folder, uint32_t keep)
       : files_(files), folder_path_(folder), folder_(files, std::move(folder)), keep_(keep) {}
 
+  // FailedPrecondition if the newest one is of a format that this program does not read. It is not passed over: what was
+  // trained since the one before would be lost without a word.
+  absl::Status CheckFormat() const;
+
   absl::StatusOr<Attempt> Begin() override;
   absl::Status Commit(const CheckpointManifest& manifest, const std::set<std::string>& unfinished) override;
   absl::StatusOr<std::optional<TrialCheckpoint>> Newest(const std::string& trial, const std::string& spec,

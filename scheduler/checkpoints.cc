@@ -12,8 +12,8 @@ constexpr absl::Duration kTryAgain = absl::Seconds(10);
 
 }  // namespace
 
-void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, absl::Time now,
-                          Outbox& outbox) {
+void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, bool may_cut,
+                          absl::Time now, Outbox& outbox) {
   if (store_ == nullptr) return;
   const bool training = std::any_of(runs.begin(), runs.end(), [](const TrialRun* run) { return run->may_be_saved(); });
   if (!training) unsaved_since_ = absl::InfinitePast();
@@ -23,7 +23,7 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
     if (due_ == absl::InfinitePast()) due_ = now + context_.options.checkpoint_every;
     if (!requested_ && now < due_) return;
     Begin(runs, now);
-    return Advance(runs, unfinished, now, outbox);
+    return Advance(runs, unfinished, may_cut, now, outbox);
   }
   if (stage_ != Stage::kPausing && view_ != context_.view.number) return GiveUp(runs, "the cluster has another view", now);
   if (stage_ == Stage::kPausing) {
@@ -39,7 +39,7 @@ void Checkpoints::Advance(const std::vector<TrialRun*>& runs, const std::set<std
       deadline_ = absl::InfiniteFuture();
       return;
     }
-    if (quiet) return Cut(runs, now, outbox);
+    if (quiet && may_cut) return Cut(runs, now, outbox);
     if (now >= deadline_) GiveUp(runs, "workers did not come to a pause in time", now);
     return;
   }

@@ -27,8 +27,11 @@ class Checkpoints {
 
   // As soon as may be, whatever the interval.
   void Request() { requested_ = true; }
-  // `runs` are those that run now; `unfinished` names all trials without a result.
-  void Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, absl::Time now, Outbox& outbox);
+  // `runs` are those that run now; `unfinished` names all trials without a result. `may_cut`: no view is under way, under which
+  // the cut would have to be given up.
+  void Advance(const std::vector<TrialRun*>& runs, const std::set<std::string>& unfinished, bool may_cut, absl::Time now,
+               Outbox& outbox);
+  bool under_way() const { return stage_ != Stage::kIdle; }
   // The runs end, and what shards were asked is forgotten.
   void StartOver(absl::Time now);
   absl::Time next_timer() const;

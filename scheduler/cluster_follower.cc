@@ -113,7 +113,7 @@ absl::Status ClusterFollower::Poll(bool asked, absl::Time now, Coordinator& coor
   } else if (asked) {
     LogInfo("the cluster file says what runs already");
   }
-  if (!file_.leaving().empty()) EndEmptied(coordinator.EmptiedServers(), now);
+  EndEmptied(coordinator, now);
   return absl::OkStatus();
 }
 
@@ -149,10 +149,9 @@ absl::Status ClusterFollower::Follow(ClusterFile::Version version, absl::Time no
   return absl::OkStatus();
 }
 
-void ClusterFollower::EndEmptied(const std::vector<std::string>& emptied, absl::Time now) {
-  const std::vector<std::string> leaving = Names(file_.leaving());
-  for (const std::string& server : emptied) {
-    if (std::find(leaving.begin(), leaving.end(), server) == leaving.end()) continue;
+void ClusterFollower::EndEmptied(const Coordinator& coordinator, absl::Time now) {
+  for (const std::string& server : Names(file_.leaving())) {
+    if (!coordinator.IsEmptied(server)) continue;
     if (launcher_ == nullptr) {
       say_(fmt::format("Server {} holds nothing any more and may be stopped", server));
     } else if (launcher_->runs(server)) {

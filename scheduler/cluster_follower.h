@@ -50,7 +50,7 @@ class ClusterFollower {
   absl::Status RunProcesses(const ClusterConfig& before, absl::Time now);
   void Refuse(const absl::Status& why);
   void SayWhatToRun(const ClusterConfig& before) const;
-  void EndEmptied(const std::vector<std::string>& emptied, absl::Time now);
+  void EndEmptied(const Coordinator& coordinator, absl::Time now);
 
   ClusterFile& file_;
   Options options_;

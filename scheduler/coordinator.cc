@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/id.h"
+#include "common/trial_config_yaml.h"
 #include "scheduler/checkpoints.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/metric_goal.h"
@@ -23,8 +24,9 @@ using Body = wire::Envelope::Body;
 using Code = wire::Error::Code;
 
 constexpr absl::Duration kAskAssignmentAgain = absl::Milliseconds(100);
-constexpr absl::Duration kReadAgain = absl::Seconds(10);  // a checkpoint that cannot be read
-constexpr int kMostUnreadable = 30;                       // then its trial fails
+constexpr absl::Duration kLongestWalk = absl::Minutes(1);  // over rows, that moves wait for
+constexpr absl::Duration kReadAgain = absl::Seconds(10);   // a checkpoint that cannot be read
+constexpr int kMostUnreadable = 30;                        // then its trial fails
 
 std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}; }
 
@@ -32,7 +34,7 @@ std::string TextOf(capnp::Text::Reader text) { return {text.cStr(), text.size()}
 bool IsReply(Body::Which which) {
   return which == Body::OK || which == Body::ERROR || which == Body::TABLES || which == Body::STATISTICS ||
          which == Body::ROWS || which == Body::PUSHED || which == Body::SCANNED_ROWS || which == Body::FORWARDED ||
-         which == Body::FILLS || which == Body::CHECKPOINT_FILE;
+         which == Body::FILLS || which == Body::CHECKPOINT_FILE || which == Body::PARTITIONS;
 }
 
 // Where a text differs from another for the first time: the rest of its line from the word that does.
@@ -56,16 +58,20 @@ class Coordinator::Impl {
                  .models = models,
                  .asha = std::nullopt,
                  .numbers = {},
-                 .members =
-                     Membership({.servers = options.servers, .lease = options.lease, .data_checksum = options.data_checksum}),
+                 .members = Membership({.servers = std::set<std::string>(options.servers.begin(), options.servers.end()),
+                                        .lease = options.lease,
+                                        .data_checksum = options.data_checksum}),
                  .shards = ShardRequests(self, options.resend_after),
                  .view = {},
+                 .wanted = options.servers,
+                 .servers = {},
                  .server_of = {},
                  .alive = {},
                  .counters = {},
                  .status = absl::OkStatus()},
         setup_(context_),
-        view_changes_(context_, [this] { return Knowledge(); }),
+        view_changes_(
+            context_, [this] { return Knowledge(); }, [this] { return MayMove(); }),
         checkpoints_(context_, checkpoints) {
     if (options.asha.has_value()) context_.asha.emplace(*options.asha);
   }
@@ -88,13 +94,15 @@ class Coordinator::Impl {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const { return context_.view; }
+  uint16_t wire_version() const { return context_.members.wire_version(); }
   uint64_t under_replicated_partitions() const {
     const auto& backups = context_.view.backups;
     if (context_.options.replication == 1) return 0;
     return static_cast<uint64_t>(std::count(backups.begin(), backups.end(), kNoShard));
   }
   const Counters& counters() const { return context_.counters; }
-  absl::Status SetServers(std::vector<std::string> wanted) const;
+  absl::Status SetServers(const std::vector<std::string>& wanted, absl::Time now, Outbox& outbox);
+  bool IsEmptied(const std::string& server) const;
   void RequestCheckpoint() { checkpoints_.Request(); }
   absl::Duration checkpoint_age(absl::Time now) const { return checkpoints_.unsaved(now); }
 
@@ -131,6 +139,8 @@ class Coordinator::Impl {
   void OnServerLost(const std::string& name, absl::Time now, Outbox& outbox);
   void StartOver(const std::string& lost);
   ShardKnowledge Knowledge() const;
+  absl::Status CheckServers(const std::vector<std::string>& wanted) const;
+  bool MayMove();
   void Advance(absl::Time now, Outbox& outbox);
   void AdvanceCheckpoints(absl::Time now, Outbox& outbox);
   void FinishRun(Trial& trial, absl::Time now);
@@ -146,6 +156,7 @@ class Coordinator::Impl {
   ViewChanges view_changes_;
   Checkpoints checkpoints_;
   absl::Time last_advance_ = absl::InfinitePast();
+  absl::Time walks_since_ = absl::InfiniteFuture();  // rows are walked; InfiniteFuture: they are not
   std::vector<Trial> trials_;
   std::map<std::string, size_t> by_name_;  // of trials_
   std::set<uint64_t> done_sessions_;       // whose trial was finished: their workers are told `done`
@@ -209,8 +220,9 @@ absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::m
     SaveTrial(trial.record);
   } else if (!HasResult(before->second.status)) {
     if (before->second.spec != trial.record.spec) SaveTrial(trial.record);
-  } else if (before->second.spec == trial.record.spec) {
+  } else if (Rewritten(before->second.spec) == trial.record.spec) {
     trial.record = before->second;
+    trial.record.spec = ToYaml(config);
   } else {
     return absl::FailedPreconditionError(fmt::format(
         "trial '{}' has ended with another configuration (then {}; now {}); give it another name, or start in another folder",
@@ -261,8 +273,7 @@ MaybeRejection Coordinator::Impl::Handle(const Message& message, Body::Builder r
 
 MaybeRejection Coordinator::Impl::HandleRegister(const Message& message, Body::Builder reply, absl::Time now, Outbox& outbox) {
   std::string lost;
-  MaybeRejection rejection = context_.members.Register(message.envelope().getBody().getRegister(),
-                                                       message.envelope().getIncarnation(), message.from(), now, &lost);
+  MaybeRejection rejection = context_.members.Register(message, now, &lost);
   if (rejection.has_value()) return rejection;
   if (!lost.empty()) OnLost(lost, now, outbox);
   wire::Registered::Builder registered = reply.initRegistered();
@@ -380,15 +391,45 @@ void Coordinator::Impl::OnTimer(absl::Time now, Outbox& outbox) {
   Advance(now, outbox);
 }
 
-absl::Status Coordinator::Impl::SetServers(std::vector<std::string> wanted) const {
-  std::vector<std::string> held = context_.options.servers;
-  std::sort(held.begin(), held.end());
-  std::sort(wanted.begin(), wanted.end());
-  if (wanted == held) return absl::OkStatus();
-  return absl::UnimplementedError(
-      "key 'cluster.servers': servers cannot be added or taken away while a sweep runs; stop the scheduler and start it again "
-      "with "
-      "--resume");
+absl::Status Coordinator::Impl::CheckServers(const std::vector<std::string>& wanted) const {
+  if (wanted.size() < static_cast<size_t>(context_.options.replication)) {
+    return absl::InvalidArgumentError(fmt::format("key 'cluster.servers': {} servers; replication {} needs {} at least",
+                                                  wanted.size(), context_.options.replication, context_.options.replication));
+  }
+  for (const std::string& name : wanted) {
+    const auto member = context_.members.all().find(name);
+    if (member == context_.members.all().end() || member->second.server || !member->second.alive) continue;
+    return absl::InvalidArgumentError(fmt::format("key 'cluster.servers': '{}' is the name of a worker that runs", name));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Impl::SetServers(const std::vector<std::string>& wanted, absl::Time now, Outbox& outbox) {
+  if (absl::Status status = CheckServers(wanted); !status.ok()) return status;
+  const std::set<std::string> before(context_.wanted.begin(), context_.wanted.end());
+  context_.wanted = wanted;
+  if (before == std::set<std::string>(wanted.begin(), wanted.end())) return absl::OkStatus();
+  context_.AllowServers();
+  view_changes_.OnWanted();
+  Advance(now, outbox);
+  return absl::OkStatus();
+}
+
+bool Coordinator::Impl::IsEmptied(const std::string& server) const {
+  const std::vector<std::string>& servers = context_.servers;
+  if (context_.IsWanted(server)) return false;
+  if (std::find(servers.begin(), servers.end(), server) == servers.end()) return true;
+  // The first view may be under way to it.
+  return setup_.ready() && !view_changes_.Holds(server);
+}
+
+// A move makes walks over all rows begin anew; so they are waited for, but not for ever. And it would put an end to a
+// checkpoint.
+bool Coordinator::Impl::MayMove() {
+  const bool walks = std::any_of(trials_.begin(), trials_.end(),
+                                 [](const Trial& trial) { return trial.run != nullptr && trial.run->walks_rows(); });
+  walks_since_ = walks ? std::min(walks_since_, last_advance_) : absl::InfiniteFuture();
+  return !checkpoints_.under_way() && (!walks || last_advance_ - walks_since_ > kLongestWalk);
 }
 
 void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox) {
@@ -398,8 +439,7 @@ void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, O
 }
 
 void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& outbox) {
-  const std::vector<std::string>& servers = context_.options.servers;
-  if (std::find(servers.begin(), servers.end(), name) != servers.end()) return OnServerLost(name, now, outbox);
+  if (context_.members.FindByName(name)->server) return OnServerLost(name, now, outbox);
   ++context_.counters.workers_lost;
   for (Trial& trial : trials_) {
     if (trial.run != nullptr) trial.run->LoseWorker(name, now, outbox);
@@ -407,7 +447,7 @@ void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& 
 }
 
 void Coordinator::Impl::OnServerLost(const std::string& name, absl::Time now, Outbox& outbox) {
-  ++context_.counters.servers_lost;
+  if (!IsEmptied(name)) ++context_.counters.servers_lost;
   if (view_changes_.LoseServer(name, now, outbox)) return;
   checkpoints_.StartOver(now);
   StartOver(name);
@@ -473,7 +513,7 @@ void Coordinator::Impl::AdvanceCheckpoints(absl::Time now, Outbox& outbox) {
     if (trial.run != nullptr) runs.push_back(trial.run.get());
     if (!HasResult(trial.record.status) && trial.record.status != TrialStatus::kFailed) unfinished.insert(trial.record.name);
   }
-  checkpoints_.Advance(runs, unfinished, now, outbox);
+  checkpoints_.Advance(runs, unfinished, !view_changes_.changing(), now, outbox);
 }
 
 void Coordinator::Impl::FreeWorkers(const TrialRun& run) {
@@ -676,10 +716,10 @@ std::vector<Coordinator::TrialView> Coordinator::Impl::trials(absl::Time now) co
 Coordinator::Coordinator(Identity self, CoordinatorOptions options, StateStore& store, ModelStore* models,
                          CheckpointStore* checkpoints)
     : impl_(std::make_unique<Impl>(std::move(self), std::move(options), store, models, checkpoints)) {}
-absl::Status Coordinator::SetServers(const std::vector<std::string>& wanted, absl::Time /*now*/, Outbox& /*outbox*/) {
-  return impl_->SetServers(wanted);
+absl::Status Coordinator::SetServers(const std::vector<std::string>& wanted, absl::Time now, Outbox& outbox) {
+  return impl_->SetServers(wanted, now, outbox);
 }
-std::vector<std::string> Coordinator::EmptiedServers() const { return {}; }
+bool Coordinator::IsEmptied(const std::string& server) const { return impl_->IsEmptied(server); }
 absl::Duration Coordinator::checkpoint_age(absl::Time now) const { return impl_->checkpoint_age(now); }
 void Coordinator::RequestCheckpoint() { impl_->RequestCheckpoint(); }
 Coordinator::~Coordinator() = default;
@@ -696,6 +736,7 @@ absl::Status Coordinator::status() const { return impl_->status(); }
 std::vector<Coordinator::Member> Coordinator::members() const { return impl_->members(); }
 std::vector<Coordinator::TrialView> Coordinator::trials(absl::Time now) const { return impl_->trials(now); }
 const View& Coordinator::view() const { return impl_->view(); }
+uint16_t Coordinator::wire_version() const { return impl_->wire_version(); }
 uint64_t Coordinator::under_replicated_partitions() const { return impl_->under_replicated_partitions(); }
 const Coordinator::Counters& Coordinator::counters() const { return impl_->counters(); }
 

@@ -92,7 +92,7 @@ class StateStore {
 enum class KeepModels { kBest, kAll, kNone };
 
 struct CoordinatorOptions {
-  std::vector<std::string> servers;  // names of the servers that the cluster must have; the view is made when all are there
+  std::vector<std::string> servers;  // names of the servers that the cluster has first; the view is made when all are there
   uint32_t partitions = 64;          // a power of two
   int replication = 1;               // 2: every partition has a second copy on another server
   uint32_t workers_per_trial = 1;
@@ -135,10 +135,11 @@ class Coordinator {
   // A launcher saw the process of this name end: its member is dead at once, without waiting for its lease.
   void OnProcessExit(const std::string& name, absl::Time now, Outbox& outbox);
 
-  // These servers are to hold the partitions from now on. An error means that this cannot be, and that all stays as it is.
+  // These servers are to hold the partitions from now on. Partitions are moved, while trials train, once all of these servers
+  // are there. An error means that this cannot be, and that all stays as it is.
   absl::Status SetServers(const std::vector<std::string>& wanted, absl::Time now, Outbox& outbox);
-  // Servers that were to hold partitions, and hold nothing any more: their processes may end.
-  std::vector<std::string> EmptiedServers() const;
+  // Whether a server is not to hold partitions and does not: its process may end.
+  bool IsEmptied(const std::string& server) const;
 
   // A checkpoint is made as soon as may be.
   void RequestCheckpoint();
@@ -184,6 +185,7 @@ class Coordinator {
   std::vector<Member> members() const;
   std::vector<TrialView> trials(absl::Time now) const;
   const View& view() const;
+  uint16_t wire_version() const;  // the highest that this program and all living members speak
   // Partitions that should have a second copy, and have none that is whole.
   uint64_t under_replicated_partitions() const;
   // How much training no checkpoint holds; zero if there is none, or checkpoints are off.

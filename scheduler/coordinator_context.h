@@ -3,8 +3,12 @@
 
 // What the parts of the coordinator share: who we are, who is there, the shards, the numbers that are never used twice.
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <set>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "common/view.h"
@@ -25,11 +29,23 @@ struct CoordinatorContext {
   StateStore::Numbers numbers;
   Membership members;
   ShardRequests shards;
-  View view;                        // the one that all shards have installed; number 0 before there is one
-  std::vector<uint32_t> server_of;  // by shard of the view: index into options.servers
-  std::vector<bool> alive;          // by shard of the view: its server is the process that the view names
+  View view;                         // the one that all shards have installed; number 0 before there is one
+  std::vector<std::string> wanted;   // servers that are to hold partitions
+  std::vector<std::string> servers;  // that have shards in the view; empty: one that had is gone, and its place is free
+  std::vector<uint32_t> server_of;   // by shard of the view: index into servers
+  std::vector<bool> alive;           // by shard of the view: its server is the process that the view names
   Coordinator::Counters counters;
   absl::Status status;  // not OK: the sweep cannot go on
+
+  bool IsWanted(const std::string& server) const { return std::find(wanted.begin(), wanted.end(), server) != wanted.end(); }
+  // Those may register that are wanted, and those that still hold something.
+  void AllowServers() {
+    std::set<std::string> names(wanted.begin(), wanted.end());
+    for (const std::string& server : servers) {
+      if (!server.empty()) names.insert(server);
+    }
+    members.SetServers(std::move(names));
+  }
 
   // Asks all shards that are alive.
   BroadcastNumber AskAll(const ShardRequests::Fill& fill, absl::Time now, Outbox& outbox) {

@@ -25,7 +25,7 @@ MaybeRejection Membership::CheckRegister(wire::Register::Reader reader, const st
     return Rejection{Code::MALFORMED, "register.name", fmt::format("must have 1 to {} characters", kMaxNameLength)};
   }
   if (incarnation == 0) return Rejection{Code::MALFORMED, "incarnation", "must not be 0"};
-  const bool server_name = std::find(options_.servers.begin(), options_.servers.end(), name) != options_.servers.end();
+  const bool server_name = options_.servers.contains(name);
   if (server != server_name) {
     return Rejection{Code::CONFLICT, "register.name",
                      fmt::format("'{}' is {} a server of this cluster", name, server_name ? "the name of" : "not")};
@@ -61,21 +61,46 @@ MaybeRejection Membership::CheckEndpoints(wire::Register::Reader reader, const s
   return std::nullopt;
 }
 
-MaybeRejection Membership::Register(wire::Register::Reader reader, uint64_t incarnation, const Peer& route, absl::Time now,
-                                    std::string* lost) {
+WireVersions Membership::WireWithout(const std::string& name) const {
+  WireVersions common = OwnWireVersions();
+  for (const auto& [other, member] : members_) {
+    if (member.alive && other != name) common = Common(common, member.wire);
+  }
+  return common;
+}
+
+MaybeRejection Membership::CheckWire(WireVersions wire, const std::string& name) const {
+  const WireVersions others = WireWithout(name);
+  if (!IsEmpty(Common(wire, others))) return std::nullopt;
+  std::string who = "the scheduler";
+  for (const auto& [other, member] : members_) {
+    if (member.alive && other != name && IsEmpty(Common(wire, member.wire))) who = fmt::format("'{}'", other);
+  }
+  return Rejection{
+      wire::Error::Code::WRONG_VERSION, "protocolVersion",
+      fmt::format("'{}' speaks {} of the wire; the other processes of this cluster have {} in common, because of {}. "
+                  "Upgrade {} first (docs/operations.md, \"Upgrades\")",
+                  name, ToText(wire), ToText(others), who, wire.oldest > others.newest ? who : "this process")};
+}
+
+MaybeRejection Membership::Register(const Message& message, absl::Time now, std::string* lost) {
   lost->clear();
+  const wire::Register::Reader reader = message.envelope().getBody().getRegister();
+  const uint64_t incarnation = message.envelope().getIncarnation();
   const std::string name = TextOf(reader.getName());
   if (MaybeRejection rejection = CheckRegister(reader, name, incarnation)) return rejection;
+  if (MaybeRejection rejection = CheckWire(message.sender_versions(), name)) return rejection;
   // All is read before anything changes: a malformed text is only found when it is read.
   MemberRecord registered;
   registered.name = name;
   registered.server = reader.getRole() == wire::Register::Role::SERVER;
   registered.alive = true;
   registered.incarnation = incarnation;
+  registered.wire = message.sender_versions();
   registered.host = TextOf(reader.getHost());
   registered.metrics_endpoint = TextOf(reader.getMetricsEndpoint());
   for (const auto endpoint : reader.getEndpoints()) registered.endpoints.push_back(TextOf(endpoint));
-  registered.route = route;
+  registered.route = message.from();
   registered.heard = now;
 
   MemberRecord& member = members_[name];
@@ -130,11 +155,8 @@ absl::Time Membership::next_expiry() const {
   return next;
 }
 
-bool Membership::AllServersAlive() const {
-  return std::all_of(options_.servers.begin(), options_.servers.end(), [this](const std::string& name) {
-    const auto found = members_.find(name);
-    return found != members_.end() && found->second.alive;
-  });
+bool Membership::AllAlive(const std::vector<std::string>& servers) const {
+  return std::all_of(servers.begin(), servers.end(), [this](const std::string& name) { return FindAlive(name) != nullptr; });
 }
 
 const MemberRecord* Membership::FindAlive(const std::string& name) const {
@@ -142,28 +164,28 @@ const MemberRecord* Membership::FindAlive(const std::string& name) const {
   return found != members_.end() && found->second.alive ? &found->second : nullptr;
 }
 
-std::vector<uint64_t> Membership::ShardProcesses() const {
+std::vector<uint64_t> Membership::ShardProcesses(const std::vector<std::string>& servers) const {
   std::vector<uint64_t> processes;
-  for (const std::string& server : options_.servers) {
-    processes.insert(processes.end(), members_.at(server).endpoints.size(), members_.at(server).incarnation);
+  for (const std::string& name : servers) {
+    const MemberRecord& member = members_.at(name);
+    processes.insert(processes.end(), member.endpoints.size(), member.incarnation);
   }
   return processes;
 }
 
-std::vector<uint32_t> Membership::ShardServers() const {
-  std::vector<uint32_t> servers;
-  for (uint32_t server = 0; server < options_.servers.size(); ++server) {
-    servers.insert(servers.end(), members_.at(options_.servers[server]).endpoints.size(), server);
+std::vector<uint32_t> Membership::ShardServers(const std::vector<std::string>& servers) const {
+  std::vector<uint32_t> indexes;
+  for (uint32_t server = 0; server < servers.size(); ++server) {
+    indexes.insert(indexes.end(), members_.at(servers[server]).endpoints.size(), server);
   }
-  return servers;
+  return indexes;
 }
 
-std::vector<std::string> Membership::ShardEndpoints() const {
+std::vector<std::string> Membership::ShardEndpoints(const std::vector<std::string>& servers) const {
   std::vector<std::string> endpoints;
-  for (const std::string& name : options_.servers) {
-    const auto found = members_.find(name);
-    if (found == members_.end()) continue;
-    endpoints.insert(endpoints.end(), found->second.endpoints.begin(), found->second.endpoints.end());
+  for (const std::string& name : servers) {
+    const MemberRecord& member = members_.at(name);
+    endpoints.insert(endpoints.end(), member.endpoints.begin(), member.endpoints.end());
   }
   return endpoints;
 }

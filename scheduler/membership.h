@@ -21,6 +21,7 @@ struct MemberRecord {
   bool server = false;
   bool alive = false;
   uint64_t incarnation = 0;
+  WireVersions wire;  // that it speaks
   std::string host;
   std::vector<std::string> endpoints;  // of a server's shards
   std::string metrics_endpoint;
@@ -39,16 +40,16 @@ struct MemberRecord {
 class Membership {
  public:
   struct Options {
-    std::vector<std::string> servers;  // names, in the order of the view's shards
+    std::set<std::string> servers;  // names: nobody else may register as a server, and no worker under these
     absl::Duration lease;
     uint64_t data_checksum = 0;  // 0: not checked
   };
   explicit Membership(Options options) : options_(std::move(options)) {}
 
   // Takes in a process, or refuses it. `lost` names a member that this ends: the process that had the name before. A process
-  // whose name was taken over by a later one, or that was seen to end, stays refused.
-  MaybeRejection Register(wire::Register::Reader reader, uint64_t incarnation, const Peer& route, absl::Time now,
-                          std::string* lost);
+  // whose name was taken over by a later one, or that was seen to end, stays refused; so does one that has no version of the
+  // wire in common with this program and all living members, since servers and workers speak to one another.
+  MaybeRejection Register(const Message& message, absl::Time now, std::string* lost);
 
   // The living member that sent a message; nullptr if there is none of that name and incarnation.
   MemberRecord* Find(const std::string& name, uint64_t incarnation);
@@ -63,16 +64,24 @@ class Membership {
   void Forgive(absl::Time now);
   absl::Time next_expiry() const;
 
-  bool AllServersAlive() const;
-  std::vector<std::string> ShardEndpoints() const;  // of all servers, in the order of options and of their shards
-  std::vector<uint32_t> ShardServers() const;       // likewise: the index of each one's server in the options
-  std::vector<uint64_t> ShardProcesses() const;     // likewise: its incarnation
-  std::vector<std::string> FreeWorkers() const;     // alive, without a session, asking for one; by name
+  void SetServers(std::set<std::string> names) { options_.servers = std::move(names); }
+  // Whether all of these are alive. If so, of all their shards, in the order of names: endpoints, the index of each one's
+  // server among the names, and its incarnation.
+  bool AllAlive(const std::vector<std::string>& servers) const;
+  std::vector<std::string> ShardEndpoints(const std::vector<std::string>& servers) const;
+  std::vector<uint32_t> ShardServers(const std::vector<std::string>& servers) const;
+  std::vector<uint64_t> ShardProcesses(const std::vector<std::string>& servers) const;
+  std::vector<std::string> FreeWorkers() const;  // alive, without a session, asking for one; by name
+  // The highest version of the wire that this program and all living members speak: what needs a later one has to wait.
+  uint16_t wire_version() const { return WireWithout("").newest; }
   const std::map<std::string, MemberRecord>& all() const { return members_; }
 
  private:
   MaybeRejection CheckRegister(wire::Register::Reader reader, const std::string& name, uint64_t incarnation) const;
   MaybeRejection CheckEndpoints(wire::Register::Reader reader, const std::string& name) const;
+  MaybeRejection CheckWire(WireVersions wire, const std::string& name) const;
+  // What this program and all living members but that one have in common; never empty.
+  WireVersions WireWithout(const std::string& name) const;
 
   Options options_;
   std::map<std::string, MemberRecord> members_;

@@ -47,6 +47,7 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   before_ = counters;
   metrics_.Get(metric::kSinglePartitions).Set(static_cast<double>(coordinator.under_replicated_partitions()));
   metrics_.Get(metric::kView).Set(static_cast<double>(coordinator.view().number));
+  metrics_.Get(metric::kWireVersion).Set(static_cast<double>(coordinator.wire_version()));
   UpdateMembers(coordinator);
   UpdateTrials(coordinator.trials(now), now);
 }

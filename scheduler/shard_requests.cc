@@ -78,6 +78,11 @@ ShardRequests::Fills ShardRequests::FillsOf(BroadcastNumber number) const {
   return found == broadcasts_.end() ? Fills() : found->second.fills;
 }
 
+std::vector<ShardRequests::PartitionWeight> ShardRequests::PartitionsOf(BroadcastNumber number) const {
+  const auto found = broadcasts_.find(number);
+  return found == broadcasts_.end() ? std::vector<PartitionWeight>() : found->second.partitions;
+}
+
 BroadcastNumber ShardRequests::StartSome(const std::vector<uint32_t>& shards, const View& view, size_t bytes, const Fill& fill,
                                          absl::Time now, Outbox& outbox) {
   const BroadcastNumber number = ++last_broadcast_;
@@ -164,6 +169,13 @@ bool ShardRequests::OnReply(const Message& message) {
       if (body.getFills().getView() != request.view) return true;  // asked again when it has this view
       for (const uint32_t partition : body.getFills().getFilled()) broadcast.fills.filled.push_back(partition);
       for (const uint32_t copy : body.getFills().getSilent()) broadcast.fills.silent.emplace_back(request.shard, copy);
+      break;
+    case wire::Envelope::Body::PARTITIONS:
+      for (const auto entry : body.getPartitions().getPartitions()) {
+        broadcast.partitions.push_back({.partition = entry.getPartition(),
+                                        .rows = entry.getRowsPulled() + entry.getRowsPushed(),
+                                        .bytes = entry.getBytes()});
+      }
       break;
     case wire::Envelope::Body::CHECKPOINT_FILE: {
       const auto file = body.getCheckpointFile();

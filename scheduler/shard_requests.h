@@ -65,6 +65,13 @@ class ShardRequests {
     std::vector<std::pair<uint32_t, uint32_t>> silent;  // a shard, and one with copies of it that does not answer it
   };
   Fills FillsOf(BroadcastNumber number) const;
+  // What `getPartitions` brought.
+  struct PartitionWeight {
+    PartitionNumber partition = 0;
+    uint64_t rows = 0;   // pulled and pushed since it came to its shard
+    uint64_t bytes = 0;  // of its rows
+  };
+  std::vector<PartitionWeight> PartitionsOf(BroadcastNumber number) const;
   // What `getCheckpoint` brought, in the order of shards.
   std::vector<RowFileSummary> FilesOf(BroadcastNumber number) const;
   // No more resending; late answers are ignored.
@@ -89,6 +96,7 @@ class ShardRequests {
     uint32_t open = 0;  // requests without an answer
     bool to_all = false;
     Fills fills;
+    std::vector<PartitionWeight> partitions;
     std::map<uint32_t, absl::Status> refusals;
     std::vector<std::vector<TableNumber>> tables;
     Scanned scanned;

@@ -22,7 +22,7 @@ BroadcastNumber ShardSetup::Ask(const ShardRequests::Fill& fill, absl::Time now,
 
 bool ShardSetup::Step(absl::Time now, Outbox& outbox) {
   if (stage_ == Stage::kReady) return false;
-  if (stage_ == Stage::kWaiting) return context_.members.AllServersAlive() && InstallView(now, outbox);
+  if (stage_ == Stage::kWaiting) return context_.members.AllAlive(context_.wanted) && InstallView(now, outbox);
   if (!context_.shards.Finished(broadcast_)) return false;
   if (!context_.Keep(context_.shards.Result(broadcast_))) return false;
   const BroadcastNumber finished = broadcast_;
@@ -50,11 +50,14 @@ bool ShardSetup::Step(absl::Time now, Outbox& outbox) {
 bool ShardSetup::InstallView(absl::Time now, Outbox& outbox) {
   ++context_.numbers.view;
   if (!context_.SaveNumbers()) return false;
-  context_.server_of = context_.members.ShardServers();
+  context_.servers = context_.wanted;
+  context_.AllowServers();
+  context_.server_of = context_.members.ShardServers(context_.servers);
   context_.alive.assign(context_.server_of.size(), true);
-  next_view_ = MakeEvenView(context_.numbers.view, context_.numbers.cluster_id, context_.members.ShardEndpoints(),
-                            context_.options.partitions, context_.members.ShardProcesses(), context_.server_of,
-                            context_.options.replication);
+  next_view_ =
+      MakeEvenView(context_.numbers.view, context_.numbers.cluster_id, context_.members.ShardEndpoints(context_.servers),
+                   context_.options.partitions, context_.members.ShardProcesses(context_.servers), context_.server_of,
+                   context_.options.replication);
   if (!context_.Keep(next_view_.Validate()) || !context_.Keep(context_.store.SaveView(next_view_))) return false;
   stage_ = Stage::kInstalling;
   // No view in the header: the shard is not expected to know it yet.

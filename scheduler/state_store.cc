@@ -10,14 +10,16 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
+#include <string_view>
 #include <utility>
 
+#include "common/log.h"
+#include "common/version.h"
 #include "scheduler/trial_result_json.h"
 
 namespace marquee {
 namespace {
-
-constexpr int kSchemaVersion = 3;
 
 constexpr const char* kSchema = R"sql(
 CREATE TABLE IF NOT EXISTS numbers (
@@ -28,6 +30,16 @@ CREATE TABLE IF NOT EXISTS data (one INTEGER PRIMARY KEY CHECK (one = 1), checks
 CREATE TABLE IF NOT EXISTS trials (
   position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec TEXT, status INTEGER, reason TEXT, result TEXT);
 )sql";
+
+// From the version before to the one beside: what a state that an older marquee has begun needs.
+struct Migration {
+  int to;
+  const char* sql;
+};
+constexpr Migration kMigrations[] = {
+    {3, "ALTER TABLE views ADD COLUMN backups TEXT; ALTER TABLE views ADD COLUMN fills TEXT;"},
+};
+static_assert(kMigrations[0].to == kOldestStateVersion + 1 && std::rbegin(kMigrations)->to == kStateVersion);
 
 std::string DatabasePath(const std::string& folder) { return (std::filesystem::path(folder) / "state.db").string(); }
 
@@ -97,21 +109,48 @@ absl::StatusOr<int> TakeLock(const std::string& folder) {
   return absl::FailedPreconditionError(fmt::format("{}: another scheduler is using this folder", path));
 }
 
-absl::Status Prepare(sqlite3* database) {
-  int version = 0;
-  {
-    Statement statement(database, "PRAGMA user_version");
-    const absl::StatusOr<bool> row = statement.Step();
-    if (!row.ok()) return row.status();
-    version = static_cast<int>(statement.Number(0));
+// 0: a new database.
+absl::StatusOr<int> VersionOf(sqlite3* database) {
+  Statement statement(database, "PRAGMA user_version");
+  const absl::StatusOr<bool> row = statement.Step();
+  if (!row.ok()) return row.status();
+  return static_cast<int>(statement.Number(0));
+}
+
+absl::Status CheckVersion(int version, std::string_view path) {
+  if (version == 0 || (kOldestStateVersion <= version && version <= kStateVersion)) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("{}: is a state of version {}; this program, marquee {}, reads {} to {}: {}",
+                                                   path, version, Version(), kOldestStateVersion, kStateVersion,
+                                                   version > kStateVersion
+                                                       ? "a newer marquee has written it, go on with that one"
+                                                       : "go on with a marquee that reads both first"));
+}
+
+// Brings the state of an older marquee to the present version in one step, and leaves a copy for whoever has to go back.
+absl::Status Migrate(sqlite3* database, int version, const std::string& path) {
+  const std::string copy = fmt::format("{}.version-{}", path, version);
+  std::error_code ignored;
+  std::filesystem::remove(copy, ignored);  // of a migration that did not come to its end
+  if (absl::Status status = Statement(database, "VACUUM INTO ?").Bind(copy).Run(); !status.ok()) return status;
+  std::string sql = "BEGIN; ";
+  for (const Migration& migration : kMigrations) {
+    if (migration.to > version) sql += migration.sql;
   }
-  if (version != 0 && version != kSchemaVersion) {
-    return absl::FailedPreconditionError(fmt::format("{}: has version {}; this program reads version {}",
-                                                     sqlite3_db_filename(database, "main"), version, kSchemaVersion));
+  if (absl::Status status = Execute(database, fmt::format("{} PRAGMA user_version={}; COMMIT;", sql, kStateVersion));
+      !status.ok()) {
+    return status;
   }
-  return Execute(database,
-                 fmt::format("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN; {} PRAGMA user_version={}; COMMIT;",
-                             kSchema, kSchemaVersion));
+  LogInfo("the state of an older marquee is taken over", {{"from", version}, {"to", kStateVersion}, {"copy", copy}});
+  return absl::OkStatus();
+}
+
+absl::Status Prepare(sqlite3* database, const std::string& path) {
+  const absl::StatusOr<int> version = VersionOf(database);
+  if (!version.ok()) return version.status();
+  if (absl::Status status = CheckVersion(*version, path); !status.ok()) return status;
+  if (absl::Status status = Execute(database, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"); !status.ok()) return status;
+  if (*version == 0) return Execute(database, fmt::format("BEGIN; {} PRAGMA user_version={}; COMMIT;", kSchema, kStateVersion));
+  return *version == kStateVersion ? absl::OkStatus() : Migrate(database, *version, path);
 }
 
 }  // namespace
@@ -143,7 +182,7 @@ absl::StatusOr<std::unique_ptr<SqliteStateStore>> SqliteStateStore::Open(const s
   const int code = sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
   state->database.reset(database);
   if (code != SQLITE_OK) return absl::InternalError(fmt::format("{}: {}", path, sqlite3_errstr(code)));
-  if (absl::Status status = Prepare(database); !status.ok()) return status;
+  if (absl::Status status = Prepare(database, path); !status.ok()) return status;
   return std::unique_ptr<SqliteStateStore>(new SqliteStateStore(std::move(state)));
 }
 

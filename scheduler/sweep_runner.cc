@@ -166,6 +166,7 @@ absl::Status SweepRunner::Listen() {
     const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
     checkpoints_ =
         std::make_unique<CheckpointFiles>(RealFileSystem(), std::filesystem::absolute(folder).string(), checkpoints->keep);
+    if (absl::Status status = checkpoints_->CheckFormat(); !status.ok()) return status;
     coordinator.checkpoint_every = checkpoints->every;
     if (checkpoints->every != absl::InfiniteDuration()) {
       metrics_.Get(metric::kCheckpointInterval).Set(absl::ToDoubleSeconds(checkpoints->every));

@@ -74,6 +74,8 @@ class TrialRun {
   uint64_t bad_checkpoint() const { return bad_checkpoint_; }
   // Then: whether that was because a shard could not read it, and it may be whole.
   bool could_not_read() const { return could_not_read_; }
+  // All rows of its tables are being copied, by a walk that a newer view makes begin anew.
+  bool walks_rows() const { return phase_ == Phase::kLoading || phase_ == Phase::kKeeping; }
   // It has its result, and its model is kept where that was wanted.
   bool complete() const { return complete_; }
   // Successive halving has ended it.

@@ -10,10 +10,20 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("marquee::wire");
 
-const protocolVersion :UInt16 = 2;
+# Versions. A program speaks all versions from the oldest to the newest one below; a message names both, and is refused only by who has
+# none in common with its sender. Both sides then keep to the highest common version: what came with a later one is not sent.
+# What every change must keep to:
+# - A new field, body or enumerant that an older reader may pass over, or be spared, needs no new version: its absence says "not known".
+# - What a peer must understand (a new request, a field that changes what others mean) gets a new version, and is sent only to who
+#   speaks it (Message::version, Membership::wire_version).
+# - What older programs can no longer be answered without (an optimizer's arithmetic, since copies are equal bit for bit; the hash of
+#   rows to partitions; initial values) raises the oldest version as well.
+# - The fields of Envelope and of Error never change: so every version can tell another that it is refused.
+const oldestProtocolVersion :UInt16 = 2;
+const protocolVersion :UInt16 = 3;  # 3: the sender's range; yield, getPartitions, Forward.made
 
 struct Envelope {
-  protocolVersion @0 :UInt16;
+  protocolVersion @0 :UInt16;  # the oldest that the sender speaks: programs of version 2 take no other than their own
   view @1 :UInt64;           # the newest view that the sender knows; 0 = none yet
   sender @2 :Text;           # name of the sending process, for logs
   incarnation @3 :UInt64;    # of the sending process; never 0
@@ -81,6 +91,8 @@ struct Envelope {
     getPartitions @49 :Void;                         # partitions
     partitions @50 :Partitions;
   }
+
+  newestVersion @51 :UInt16;   # that the sender speaks; 0: protocolVersion is the only one
 }
 
 struct Error {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real servers, workers and a scheduler, each in a network namespace of its own, with two copies of each row and with keys, under
-random faults: kill -9, SIGSTOP, links down, blackhole routes, and a relay that delays, stalls and cuts TCP connections. Workers keep
-a ledger of what they pushed and what was acknowledged (push_ledger.h); at the end every row is compared with it, and again after each
+random faults: kill -9, SIGSTOP, links down, blackhole routes, and a relay that delays, stalls and cuts TCP connections. A fourth server comes
+and goes by edits of the cluster file, so that partitions are moved in the middle of it all. Workers keep a ledger of what they pushed and what was acknowledged (push_ledger.h); at the end every row is compared with it, and again after each
 server was killed in turn, so that second copies are judged as well.
 
     bin/campaign --minutes 5 --seed 1 [--json]
@@ -27,6 +27,7 @@ import time
 BIN = pathlib.Path(os.environ.get("MARQUEE_BIN", pathlib.Path(__file__).resolve().parent))
 NET = "10.77.32"
 SERVERS, WORKERS, SHARDS = 3, 3, 2
+GUEST = f"s{SERVERS}"  # the server that comes and goes
 SERVER_PORT, RELAY_PORT = 7710, 17710
 LEASE, PRIMARY_LEASE = 2.0, 1.0
 HEALTHY_WITHIN = 60  # seconds after a fault has ended
@@ -182,6 +183,7 @@ class Campaign:
         self.prefix = f"mqc-{os.getpid()}"
         self.switch = f"{self.prefix}-0"
         self.members = {}
+        self.guest = False  # whether the guest is in the cluster file
         self.relays = {}
         self.faults = []  # (kind, began, ended, who)
         self.heals = []   # (when, what to undo)
@@ -205,34 +207,47 @@ class Campaign:
         ip("netns", "add", self.switch)
         ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
         ip("-n", self.switch, "link", "set", "bridge", "up")
-        names = ["scheduler", *(f"s{i}" for i in range(SERVERS)), *(f"w{i}" for i in range(WORKERS))]
+        names = ["scheduler", *(f"s{i}" for i in range(SERVERS)), *(f"w{i}" for i in range(WORKERS)), GUEST]
         self.hosts = {name: Host(self.prefix, self.switch, i) for i, name in enumerate(names, start=1)}
-        servers = "\n".join(
-            f"    - {{name: s{i}, host: {self.hosts[f's{i}'].address}, port: {SERVER_PORT}, shards: {SHARDS}}}" for i in range(SERVERS))
+        if not self.plain:
+            subprocess.run([BIN / "marquee", "keygen", "--out", self.folder / "keys"], check=True, stdout=subprocess.DEVNULL)
+        self.cluster = self.folder / "cluster.yaml"
+        self.write_cluster()
+        sweep = self.folder / "sweep.yaml"
+        sweep.write_text(SWEEP.replace("WORKERS", str(WORKERS)))
+        data = self.folder / "small.mq"
+        subprocess.run([BIN / "wrangle", "--synthetic", "small", "--out", data], check=True, stdout=subprocess.DEVNULL)
+        self.data = data
+        commands = {"scheduler": [BIN / "scheduler", "--cluster", self.cluster, "--sweep", sweep, "--data", data, "--out", self.folder / "out"]}
+        for i in range(WORKERS):
+            commands[f"w{i}"] = [BIN / "campaign_worker", "--cluster", self.cluster, "--name", f"w{i}", "--data", data,
+                                 "--ledger", self.folder / f"w{i}.ledger"]
+        for name, command in commands.items():
+            self.members[name] = Member(name, self.hosts[name], command, self.folder / f"{name}.log")
+        for name in self.servers():
+            self.members[name] = self.server(name)
+        for name in [*self.servers(), GUEST]:
+            self.start_relay(name)
+
+    def servers(self):
+        return [f"s{i}" for i in range(SERVERS)] + ([GUEST] if self.guest else [])
+
+    def server(self, name):
+        command = [BIN / "ps", "--cluster", self.cluster, "--name", name, "--orphan-seconds", 600]
+        return Member(name, self.hosts[name], command, self.folder / f"{name}.log")
+
+    def write_cluster(self):
+        servers = "\n".join(f"    - {{name: {name}, host: {self.hosts[name].address}, port: {SERVER_PORT}, shards: {SHARDS}}}"
+                            for name in self.servers())
         workers = "\n".join(
             f"    - {{name: w{i}, host: {self.hosts[f'w{i}'].address}, threads: 1, device: cpu}}" for i in range(WORKERS))
         text = CLUSTER.format(net=NET, servers=servers, workers=workers, lease=LEASE, primary_lease=PRIMARY_LEASE, copies=self.copies,
                               security="none" if self.plain else "curve")
         if not self.plain:
             text += "  keys: keys\n"
-            subprocess.run([BIN / "marquee", "keygen", "--out", self.folder / "keys"], check=True, stdout=subprocess.DEVNULL)
-        cluster = self.folder / "cluster.yaml"
-        cluster.write_text(text)
-        sweep = self.folder / "sweep.yaml"
-        sweep.write_text(SWEEP.replace("WORKERS", str(WORKERS)))
-        data = self.folder / "small.mq"
-        subprocess.run([BIN / "wrangle", "--synthetic", "small", "--out", data], check=True, stdout=subprocess.DEVNULL)
-        self.cluster, self.data = cluster, data
-        commands = {"scheduler": [BIN / "scheduler", "--cluster", cluster, "--sweep", sweep, "--data", data, "--out", self.folder / "out"]}
-        for i in range(SERVERS):
-            commands[f"s{i}"] = [BIN / "ps", "--cluster", cluster, "--name", f"s{i}", "--orphan-seconds", 600]
-        for i in range(WORKERS):
-            commands[f"w{i}"] = [BIN / "campaign_worker", "--cluster", cluster, "--name", f"w{i}", "--data", data,
-                                 "--ledger", self.folder / f"w{i}.ledger"]
-        for name, command in commands.items():
-            self.members[name] = Member(name, self.hosts[name], command, self.folder / f"{name}.log")
-        for i in range(SERVERS):
-            self.start_relay(f"s{i}")
+        draft = self.folder / "draft.yaml"
+        draft.write_text(text)
+        draft.rename(self.cluster)
 
     def start_relay(self, name):
         host = self.hosts[name]
@@ -261,7 +276,7 @@ class Campaign:
         for relay in self.relays.values():
             relay.kill()
             relay.wait()
-        for index in range(1 + SERVERS + WORKERS + 1):
+        for index in range(1 + SERVERS + WORKERS + 2):
             ip("netns", "del", f"{self.prefix}-{index}", check=False)
         if not getattr(self, "keep", False):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -300,7 +315,14 @@ class Campaign:
         metrics = self.metrics()
         members = sum(value for name, value in metrics.items() if name.startswith("marquee_members{"))
         whole = metrics.get("marquee_under_replicated_partitions") == 0
-        return whole and members == SERVERS + WORKERS and metrics["marquee_view_number"] > 0
+        if not self.guest and GUEST in self.members:
+            if metrics.get("marquee_servers_wanted") != SERVERS or metrics.get("marquee_servers_leaving") != 0:
+                return False
+            guest = self.members.pop(GUEST)  # nothing is left on it
+            guest.signal(signal.SIGKILL)
+            if guest.process is not None:
+                guest.process.wait()
+        return whole and members == len(self.servers()) + WORKERS and metrics["marquee_view_number"] > 0
 
     def wait_until_healthy(self):
         self.wait_for(lambda: not self.heals, "faults end", 60)
@@ -328,10 +350,10 @@ class Campaign:
 
     def inject(self):
         """One fault; returns whether it may cost a server's copies."""
-        servers = [f"s{i}" for i in range(SERVERS)]
+        servers = [name for name in self.servers() if name in self.members]
         workers = [f"w{i}" for i in range(WORKERS)]
         kinds = [self.kill_server, self.pause_server, self.link_down, self.blackhole, self.relay_delay, self.relay_stall, self.relay_cut,
-                 self.kill_worker, self.pause_worker, self.worker_link_down, self.short_pause]
+                 self.kill_worker, self.pause_worker, self.worker_link_down, self.short_pause, self.edit, self.edit_and_kill]
         kind = self.random.choice(kinds)
         victim = self.random.choice(workers if "worker" in kind.__name__ else servers)
         began = time.monotonic()
@@ -402,6 +424,23 @@ class Campaign:
         self.tell_relay(name, "cut")
         return 0.0
 
+    def edit(self, _):
+        """The guest comes, or is asked to go."""
+        self.guest = not self.guest
+        self.write_cluster()
+        if self.guest and GUEST not in self.members:
+            self.members[GUEST] = self.server(GUEST)
+        self.members["scheduler"].signal(signal.SIGHUP)
+        return 0.0, f"({GUEST} {'comes' if self.guest else 'goes'})"
+
+    def edit_and_kill(self, name):
+        """And in the middle of the moves a server is killed."""
+        _, what = self.edit(name)
+        member = self.members[self.random.choice([f"s{i}" for i in range(SERVERS)])]
+        seconds, down = self.random.uniform(0, 4), self.random.uniform(0, 4)
+        self.later(seconds, lambda: member.kill(down))
+        return seconds + down, f"{what}, and {member.name} is killed"
+
     # ---------------------------------------------------------------------------------------------------------- run
 
     def run(self):
@@ -424,12 +463,12 @@ class Campaign:
             self.members[f"w{i}"].signal(signal.SIGUSR1)
         self.quiet()
         verdicts = [self.judge("as it is")]
-        for i in range(SERVERS if self.copies == 2 else 0):
+        for name in self.servers() if self.copies == 2 else []:
             lost = self.servers_lost()
-            self.members[f"s{i}"].kill(0)
+            self.members[name].kill(0)
             self.wait_for(lambda: self.servers_lost() > lost, "the loss is seen", HEALTHY_WITHIN)
             self.wait_until_healthy()
-            verdicts.append(self.judge(f"after the loss of s{i}"))
+            verdicts.append(self.judge(f"after the loss of {name}"))
         return self.result(verdicts, started, healed)
 
     def quiet(self):

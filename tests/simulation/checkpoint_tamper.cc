@@ -320,9 +320,12 @@ class KeepsOldSessions : public Tamper {
 
 template <typename Bug>
 PlantedBug Planted(std::string name, std::string found_as, bool one_copy = false) {
-  return {.name = std::move(name), .found_as = std::move(found_as), .one_copy = one_copy, .checkpoints = true, .make = [] {
-            return std::make_unique<Bug>();
-          }};
+  return {.name = std::move(name),
+          .found_as = std::move(found_as),
+          .one_copy = one_copy,
+          .checkpoints = true,
+          .edits = false,
+          .make = [] { return std::make_unique<Bug>(); }};
 }
 
 }  // namespace

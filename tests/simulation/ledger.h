@@ -78,6 +78,8 @@ class Ledger {
   // Empty if no push of other sessions from `step` on is in the row.
   std::string CheckNoneFrom(TableNumber table, Id id, absl::Span<const float> values, uint64_t session, uint64_t step) const;
 
+  // False if the table's end has begun before: some of its rows may be gone.
+  bool EndTable(TableNumber table) { return ended_.insert(table).second; }
   // The table's rows are gone: nothing is promised of it any more. Its trial starts anew in other tables.
   void RollBack(TableNumber table) { rolled_back_.insert(table); }
 
@@ -128,7 +130,7 @@ class Ledger {
   std::map<TableNumber, std::map<Id, Row>> tables_;
   std::set<TableNumber> copied_, fresh_copies_;
   std::map<std::pair<TableNumber, Id>, Server> servers_;  // of the newest view that a row was served under
-  std::set<TableNumber> rolled_back_;
+  std::set<TableNumber> rolled_back_, ended_;
   std::set<uint64_t> closed_;
   uint64_t acknowledged_ = 0;
   mutable uint64_t rows_checked_ = 0;

@@ -1,6 +1,7 @@
 #include "tests/simulation/scenario.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>
@@ -234,6 +235,41 @@ void DrawFailures(Random& random, Scenario& scenario) {
   }
 }
 
+// Servers come and go, and some die on the way. From a source of its own, so that all else of the scenario stays as it is.
+void DrawEdits(uint64_t seed, bool always, Scenario& scenario) {
+  using Body = wire::Envelope::Body;
+  Random random(seed ^ 0xed17);
+  if (!always && !random.OneIn(6)) return;
+  constexpr uint64_t kMostServers = 5;
+  CoordinatorOptions& options = scenario.coordinator;
+  options.train_examples = std::max<uint64_t>(options.train_examples, random.Between(40, 120));
+  scenario.worker.shortest_compute = std::min(scenario.worker.longest_compute, absl::Milliseconds(20));
+  absl::Time at = At(absl::ZeroDuration());
+  for (uint64_t n = random.Between(1, 4); n > 0; --n) {
+    at += absl::Milliseconds(random.Between(300, 6000));
+    Scenario::Edit& edit = scenario.edits.emplace_back();
+    edit.at = at;
+    std::vector<std::string> names;
+    for (uint64_t i = 0; i < kMostServers; ++i) names.push_back(fmt::format("s{}", i));
+    while (names.size() > static_cast<size_t>(options.replication) && !random.OneIn(3)) {
+      names.erase(names.begin() + static_cast<std::ptrdiff_t>(random.Below(names.size())));
+    }
+    edit.servers = std::move(names);
+    scenario.network.until = std::max(scenario.network.until, at + absl::Seconds(random.Between(0, 5)));
+    const absl::Time soon = at + absl::Milliseconds(random.Between(0, 5000));
+    const std::string name = random.OneIn(3) ? "scheduler" : fmt::format("s{}", random.Below(kMostServers));
+    if (random.OneIn(8))
+      scenario.kills.push_back({.name = name, .at = soon, .down = absl::Milliseconds(random.Between(1, 6000))});
+    if (!random.OneIn(4)) continue;
+    static constexpr Body::Which kOfServers[] = {Body::YIELD, Body::INSTALL_VIEW, Body::FORWARD, Body::GET_PARTITIONS};
+    scenario.crashes.push_back({.name = name,
+                                .from = at,
+                                .kind = name == "scheduler" ? Body::OK : kOfServers[random.Below(4)],
+                                .point = static_cast<CrashPoint>(random.Below(4)),
+                                .down = absl::Milliseconds(random.Between(1, 6000))});
+  }
+}
+
 }  // namespace
 
 Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
@@ -268,6 +304,7 @@ Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
   DrawReplication(random, scenario);
   DrawCheckpoints(seed, bug != nullptr && bug->checkpoints, scenario);
   if (bug != nullptr && bug->one_copy) scenario.coordinator.replication = 1;
+  DrawEdits(seed, bug != nullptr && bug->edits, scenario);
   return scenario;
 }
 
@@ -341,6 +378,9 @@ std::string Scenario::Describe() const {
     text += fmt::format("  one is made every {}, one of {} is full\n", absl::FormatDuration(coordinator.checkpoint_every),
                         coordinator.checkpoint_full_every);
   }
+  for (const Edit& edit : edits) {
+    text += fmt::format("  at {:.3f} s the servers are to be {}\n", seconds(edit.at), fmt::join(edit.servers, " "));
+  }
   if (clock_drift > 0) text += fmt::format("  clocks drift by up to {}\n", clock_drift);
   return text;
 }
@@ -353,6 +393,8 @@ void Outcome::Add(const Outcome& other) {
   rows_checked += other.rows_checked;
   staleness_checks += other.staleness_checks;
   copies_checked += other.copies_checked;
+  primaries_moved += other.primaries_moved;
+  servers_left += other.servers_left;
   sessions_lost += other.sessions_lost;
   repeated_examples += other.repeated_examples;
   checkpoints_made += other.checkpoints_made;
@@ -364,11 +406,10 @@ void Outcome::Add(const Outcome& other) {
 std::string Outcome::Totals() const {
   return fmt::format(
       "{:.0f} simulated seconds, {} messages, {} steps, {} pushes, {} of them acknowledged as duplicates, {} rows checked, {} "
-      "of them for staleness, {} copies of partitions compared, {} sessions lost, {} examples repeated, {} checkpoints made, "
-      "{} "
-      "partitions restored, {} disk faults",
-      seconds, messages, steps, pushes, duplicates, rows_checked, staleness_checks, copies_checked, sessions_lost,
-      repeated_examples, checkpoints_made, copies_restored, disk_faults);
+      "of them for staleness, {} copies of partitions compared, {} partitions moved, {} servers emptied, {} sessions lost, {} "
+      "examples repeated, {} checkpoints made, {} partitions restored, {} disk faults",
+      seconds, messages, steps, pushes, duplicates, rows_checked, staleness_checks, copies_checked, primaries_moved,
+      servers_left, sessions_lost, repeated_examples, checkpoints_made, copies_restored, disk_faults);
 }
 
 std::string ReplayCommand(uint64_t seed) { return fmt::format("bin/simulate --seeds {}..{} --trace", seed, seed); }

@@ -64,6 +64,11 @@ struct Scenario {
     absl::Duration down;
   };
   std::vector<Crash> crashes;
+  struct Edit {
+    absl::Time at;
+    std::vector<std::string> servers;  // that are to hold the partitions from then on
+  };
+  std::vector<Edit> edits;
   double clock_drift = 0;
   std::optional<CheckpointScenario> checkpoints;
 
@@ -87,6 +92,8 @@ struct Outcome {
   uint64_t rows_checked = 0;
   uint64_t staleness_checks = 0;  // rows that were compared with the staleness bound
   uint64_t copies_checked = 0;    // partitions whose two copies were compared
+  uint64_t primaries_moved = 0;   // partitions that another shard serves by plan
+  uint64_t servers_left = 0;      // that were emptied and ended
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
   uint64_t checkpoints_made = 0;

@@ -107,7 +107,7 @@ void SimServer::OnMessage(const std::string& endpoint, const Message& message, a
 
 void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message& message, absl::Time now, Outbox& outbox) {
   const Body::Reader request = message.envelope().getBody();
-  CheckBeforeLoss(endpoint, request, now);
+  CheckBeforeLoss(endpoint, request);
   if (request.isPush()) {
     hosted.pushes[{message.from(), message.envelope().getRequestId()}] = request.getPush().getSession();
   }
@@ -197,7 +197,7 @@ std::vector<const Shard*> SimServer::shards() const {
 
 // Tables end in two ways: they are dropped, or a newer view says that rows were lost with a server, and with them a part of
 // every trial.
-void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader request, absl::Time now) {
+void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader request) {
   Shard& shard = *shards_.at(endpoint).shard;
   bool rolls_back = false;
   if (request.isInstallView() && shard.view_number() != 0) {
@@ -207,14 +207,22 @@ void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader reques
   if (request.isDropTables()) {
     for (const TableNumber number : request.getDropTables().getTables()) ending.insert(number);
   }
-  if (!rolls_back && ending.empty()) return;
-  for (const Shard::TableStatistics& table : shard.Tables()) {
-    if (rolls_back || ending.contains(table.definition.number)) {
+  if (rolls_back) {
+    for (const Shard::TableStatistics& table : shard.Tables()) ending.insert(table.definition.number);
+  }
+  if (!ending.empty()) loss_(ending);
+  // With all before it: this shard may have missed some of the trial's tables, and others have begun no newer ones yet.
+  if (!rolls_back || ending.empty()) return;
+  for (TableNumber number = 1; number <= *ending.rbegin(); ++number) ledger_.RollBack(number);
+}
+
+void SimServer::CheckTables(const std::set<TableNumber>& tables) {
+  for (auto& [endpoint, hosted] : shards_) {
+    for (const Shard::TableStatistics& table : hosted.shard->Tables()) {
+      if (!tables.contains(table.definition.number)) continue;
       world_.Trace(fmt::format("{} compares {} with the ledger", endpoint, table.definition.name));
-      CheckTable(shard, table.definition, now);
+      CheckTable(*hosted.shard, table.definition, world_.ClockOf(self_.name));
     }
-    // With all before it: this shard may have missed some of the trial's tables, and others have begun no newer ones yet.
-    for (TableNumber number = 1; rolls_back && number <= table.definition.number; ++number) ledger_.RollBack(number);
   }
 }
 

@@ -40,6 +40,10 @@ class SimServer : public Process {
 
   // Called when it is told that another process has its name: it exits.
   void on_exit(std::function<void()> exit) { exit_ = std::move(exit); }
+  // Called before it drops tables, or loses them: all shards are to be compared with the ledger.
+  void on_loss(std::function<void(const std::set<TableNumber>&)> loss) { loss_ = std::move(loss); }
+  // Compares the rows of these tables that its shards serve now.
+  void CheckTables(const std::set<TableNumber>& tables);
 
   // Those that live here, by endpoint.
   const Shard* FindShard(const std::string& endpoint) const;
@@ -64,7 +68,7 @@ class SimServer : public Process {
   void Pass(Hosted& hosted, const Capture& capture, Outbox& outbox);
   void CheckRestored(Hosted& hosted, const Capture& capture);
   void CheckServing(const std::string& endpoint, const Shard& shard, wire::Envelope::Body::Reader request);
-  void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request, absl::Time now);
+  void CheckBeforeLoss(const std::string& endpoint, wire::Envelope::Body::Reader request);
   void CheckTable(Shard& shard, const TableDefinition& table, absl::Time now);
 
   World& world_;
@@ -79,6 +83,7 @@ class SimServer : public Process {
   std::map<std::string, Hosted> shards_;  // by endpoint
 
   std::function<void()> exit_ = [] {};
+  std::function<void(const std::set<TableNumber>&)> loss_;
   bool registered_ = false;
   bool finished_ = false;
   absl::Duration heartbeat_ = absl::Milliseconds(500);

@@ -25,6 +25,8 @@ constexpr absl::Duration kWatchRecovery = absl::Milliseconds(10);
 constexpr absl::Duration kCheckCopies = absl::Milliseconds(250);
 constexpr double kLeastClockRate = 0.9;
 constexpr absl::Duration kWatchCheckpoints = absl::Milliseconds(100);
+constexpr absl::Duration kLookForEmptied = absl::Milliseconds(100);
+constexpr absl::Duration kTimeToMove = absl::Minutes(2);    // once faults have stopped
 constexpr absl::Duration kTimeToQuiet = absl::Seconds(30);  // once the sweep is done
 
 // A run in progress.
@@ -34,7 +36,8 @@ class Run {
       : scenario_(scenario),
         random_(~scenario.seed),
         tamper_(bug == nullptr ? nullptr : bug->make()),
-        world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace) {
+        world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace),
+        wanted_(scenario.coordinator.servers) {
     if (!scenario.checkpoints.has_value()) return;
     checkpoint_disk_.emplace(~scenario.seed ^ 0xd15c, scenario.checkpoints->disk, [this] { return world_.now(); });
     watch_.emplace(world_, ledger_, news_, *checkpoint_disk_, scenario.coordinator, *scenario.checkpoints,
@@ -52,6 +55,9 @@ class Run {
   std::function<void()> SupervisorOf(const std::string& name);
   void Kill(const Scenario::Kill& kill);
   void ScheduleFailures();
+  void Follow(const Scenario::Edit& edit);
+  void EndEmptied();
+  bool IsWanted(const std::string& server) const { return std::find(wanted_.begin(), wanted_.end(), server) != wanted_.end(); }
   void ScheduleDiskFailures(const CheckpointScenario& scenario);
   void WatchCheckpoints();
   void AddWarmModel();
@@ -97,6 +103,10 @@ class Run {
   SimScheduler* scheduler_ = nullptr;
   std::map<std::string, SimServer*> servers_;
   std::map<std::string, SimWorker*> workers_;
+  std::vector<std::string> wanted_;  // servers
+  std::set<std::string> leaving_;    // likewise, that are not wanted and may hold something
+  uint64_t primaries_moved_ = 0;     // by schedulers that are dead
+  uint64_t servers_left_ = 0;
   uint64_t repeated_ = 0;
   uint64_t copies_checked_ = 0;
   bool watched_ = false;
@@ -119,8 +129,10 @@ void Run::StartScheduler() {
         *watch_, files, scenario_.checkpoints->keep, [this] { return scheduler_->coordinator().view(); },
         [this] { return disk_.numbers().trial + 1; });
   }
-  auto scheduler = std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), scenario_.coordinator, disk_, models_,
-                                                  std::move(checkpoints), files);
+  CoordinatorOptions options = scenario_.coordinator;
+  options.servers = wanted_;
+  auto scheduler =
+      std::make_unique<SimScheduler>(NewIdentity(kSchedulerEndpoint), options, disk_, models_, std::move(checkpoints), files);
   scheduler_ = scheduler.get();
   if (absl::Status status = scheduler_->Start(scenario_.trials); !status.ok()) {
     world_.Violate(fmt::format("the scheduler could not start: {}", status.ToString()));
@@ -142,6 +154,14 @@ void Run::StartServer(const std::string& name) {
   auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint,
                                             scenario_.replication, checkpoints);
   server->on_exit(SupervisorOf(name));
+  server->on_loss([this](const std::set<TableNumber>& tables) {
+    // Once for each table, with what all shards have of it: what one has dropped is not there when partitions are moved to it.
+    std::set<TableNumber> whole;
+    for (const TableNumber table : tables) {
+      if (ledger_.EndTable(table)) whole.insert(table);
+    }
+    for (const auto& [other, living] : servers_) living->CheckTables(whole);
+  });
   servers_[name] = server.get();
   world_.Start(name, endpoints, std::move(server));
 }
@@ -160,6 +180,7 @@ void Run::Kill(const Scenario::Kill& kill) {
   if (kill.name == kSchedulerEndpoint) {
     any_worker_lost_ |= WorkersLost() > 0;
     scheduler_killed_ = true;
+    primaries_moved_ += scheduler_->coordinator().counters().primaries_moved;
   }
   if (kill.name[0] == 's' && kill.name != kSchedulerEndpoint && !watched_) WatchRecovery(world_.now(), world_.messages());
   if (checkpoint_disk_.has_value() && checkpoint_disk_->Die(kill.name)) world_.Trace(fmt::format("{} loses power", kill.name));
@@ -172,7 +193,43 @@ void Run::Kill(const Scenario::Kill& kill) {
     });
   }
   world_.At(world_.now() + kill.down, [this, name = kill.name] {
+    const bool server = name[0] == 's' && name != kSchedulerEndpoint;
+    if (server && !IsWanted(name) && !leaving_.contains(name)) return;
     if (!world_.Lives(name)) Start(name);
+  });
+}
+
+// As the program does when its cluster file is edited.
+void Run::Follow(const Scenario::Edit& edit) {
+  if (SweepDone()) return;
+  world_.Trace(fmt::format("the servers are to be {}", fmt::join(edit.servers, " ")));
+  for (const std::string& name : wanted_) leaving_.insert(name);
+  wanted_ = edit.servers;
+  for (const std::string& name : wanted_) {
+    leaving_.erase(name);
+    if (!world_.Lives(name)) Start(name);
+  }
+  if (!SchedulerLives()) return;
+  world_.Interrupt(kSchedulerEndpoint, [this](absl::Time now, Outbox& outbox) {
+    const absl::Status status = scheduler_->coordinator().SetServers(wanted_, now, outbox);
+    if (!status.ok()) world_.Violate(fmt::format("an edit is refused: {}", status.ToString()));
+  });
+}
+
+void Run::EndEmptied() {
+  world_.At(world_.now() + kLookForEmptied, [this] {
+    for (const std::string& name : std::set<std::string>(leaving_)) {
+      if (!SchedulerLives() || !scheduler_->coordinator().IsEmptied(name)) continue;
+      world_.Trace(fmt::format("{} is emptied", name));
+      leaving_.erase(name);
+      ++servers_left_;
+      Kill({.name = name, .at = world_.now(), .down = absl::ZeroDuration()});
+    }
+    if (SweepDone()) return;
+    if (!leaving_.empty() && world_.now() > FaultsEnd() + kTimeToMove) {
+      world_.Violate(fmt::format("{} still have partitions", fmt::join(leaving_, " ")));
+    }
+    EndEmptied();
   });
 }
 
@@ -214,7 +271,10 @@ void Run::ScheduleFailures() {
     });
   }
   if (scenario_.checkpoints.has_value()) ScheduleDiskFailures(*scenario_.checkpoints);
-  if (scenario_.coordinator.replication > 1 && scenario_.compares_copies) CheckCopiesFrom(absl::UnixEpoch());
+  for (const Scenario::Edit& edit : scenario_.edits) world_.At(edit.at, [this, edit] { Follow(edit); });
+  if (!scenario_.edits.empty()) EndEmptied();
+  const bool any_copies = scenario_.coordinator.replication > 1 || !scenario_.edits.empty();
+  if (any_copies && scenario_.compares_copies) CheckCopiesFrom(absl::UnixEpoch());
 }
 
 void Run::ScheduleDiskFailures(const CheckpointScenario& scenario) {
@@ -285,7 +345,7 @@ void Run::CheckCopiesOf(const Shard& shard) {
 size_t Run::MostUnanswered() const {
   constexpr size_t kOneMore = 64U << 10U;  // a message goes out whole
   const ReplicationOptions& options = scenario_.replication;
-  return (options.max_unanswered_bytes + options.fill_ahead_bytes + kOneMore) * scenario_.servers * scenario_.shards_per_server;
+  return (options.max_unanswered_bytes + options.fill_ahead_bytes + kOneMore) * servers_.size() * scenario_.shards_per_server;
 }
 
 absl::Time Run::FaultsEnd() const {
@@ -294,6 +354,7 @@ absl::Time Run::FaultsEnd() const {
   for (const Scenario::Cut& cut : scenario_.cuts) end = std::max(end, cut.until);
   for (const Scenario::Pause& pause : scenario_.pauses) end = std::max(end, pause.until);
   for (const Scenario::Crash& crash : scenario_.crashes) end = std::max(end, crash.from + crash.down);
+  for (const Scenario::Edit& edit : scenario_.edits) end = std::max(end, edit.at);
   if (scenario_.checkpoints.has_value()) end = std::max(end, scenario_.checkpoints->End());
   return end;
 }
@@ -332,6 +393,8 @@ Outcome Run::Execute() {
       .rows_checked = ledger_.rows_checked(),
       .staleness_checks = news_.staleness_checks,
       .copies_checked = copies_checked_,
+      .primaries_moved = primaries_moved_ + (SchedulerLives() ? scheduler_->coordinator().counters().primaries_moved : 0),
+      .servers_left = servers_left_,
       .sessions_lost = news_.sessions_lost,
       .repeated_examples = repeated_,
       .checkpoints_made = watch_.has_value() ? watch_->made() : 0,
@@ -499,8 +562,11 @@ void Run::CheckQuiet() {
     }
     return "";
   };
-  const bool quiet = world_.Run([&] { return servers_.size() == scenario_.servers && problem().empty(); },
-                                std::max(world_.now(), FaultsEnd()) + kTimeToQuiet);
+  const auto all_live = [&] {
+    return std::all_of(wanted_.begin(), wanted_.end(), [&](const std::string& name) { return servers_.contains(name); });
+  };
+  const bool quiet =
+      world_.Run([&] { return all_live() && problem().empty(); }, std::max(world_.now(), FaultsEnd()) + kTimeToQuiet);
   if (!quiet) world_.Violate(fmt::format("after the sweep: {}", problem()));
 }
 

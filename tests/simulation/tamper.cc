@@ -328,11 +328,47 @@ class PraisesUnfilledCopies : public Tamper {
   }
 };
 
+void AnswerOk(const Message& request, Outbox& outbox) {
+  OutgoingMessagePtr reply = NewReply(kTampered, request.envelope().getView(), request);
+  reply->envelope().getBody().setOk();
+  outbox.Send(request.from(), std::move(reply));
+}
+
+// Says that it has yielded partitions, and goes on serving them.
+class YieldsAndServes : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    BodyOf(message).isYield() ? AnswerOk(message, outbox) : shard.OnMessage(message, now, outbox);
+  }
+};
+
+// Yields partitions, and says so before their backup has all.
+class YieldsTooEarly : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (BodyOf(message).isYield() && message.envelope().getView() == shard.view_number()) AnswerOk(message, outbox);
+    shard.OnMessage(message, now, outbox);
+  }
+};
+
+template <typename Bug>
+PlantedBug PlantedInMoves(std::string name, std::string found_as) {
+  return {.name = std::move(name),
+          .found_as = std::move(found_as),
+          .one_copy = false,
+          .checkpoints = false,
+          .edits = true,
+          .make = [] { return std::make_unique<Bug>(); }};
+}
+
 template <typename Bug>
 PlantedBug Planted(std::string name, std::string found_as, bool one_copy = false) {
-  return {.name = std::move(name), .found_as = std::move(found_as), .one_copy = one_copy, .checkpoints = false, .make = [] {
-            return std::make_unique<Bug>();
-          }};
+  return {.name = std::move(name),
+          .found_as = std::move(found_as),
+          .one_copy = one_copy,
+          .checkpoints = false,
+          .edits = false,
+          .make = [] { return std::make_unique<Bug>(); }};
 }
 
 std::vector<PlantedBug> AllBugs() {
@@ -354,6 +390,8 @@ std::vector<PlantedBug> AllBugs() {
       Planted<FillsOneTooFew>("fills_one_too_few", "is not that of its copy|is not there"),
       Planted<FillsWithoutPushes>("fills_without_pushes", "is not that of its copy|is not there"),
       Planted<PraisesUnfilledCopies>("praises_unfilled_copies", "is not that of its copy|is not there"),
+      PlantedInMoves<YieldsAndServes>("yields_and_serves", "serves it under view|is not that of its copy|is not there"),
+      PlantedInMoves<YieldsTooEarly>("yields_too_early", "is not that of its copy|is not there"),
       Planted<SkipsScannedRows>("skips_scanned_rows", "a row is missing|which it began with, is missing"),
   };
   for (PlantedBug& bug : CheckpointBugs()) bugs.push_back(std::move(bug));

@@ -49,6 +49,7 @@ struct PlantedBug {
   std::string found_as;      // part of the violation that it leads to
   bool one_copy = false;     // only in clusters without replication: it spoils answers that must come at once
   bool checkpoints = false;  // only in clusters with checkpoints
+  bool edits = false;        // only in those whose servers come and go
   std::function<std::unique_ptr<Tamper>()> make;
 };
 

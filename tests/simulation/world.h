@@ -62,6 +62,8 @@ class World {
   void Start(const std::string& name, const std::vector<std::string>& endpoints, std::unique_ptr<Process> process);
   void Kill(const std::string& name);
   bool Lives(const std::string& name) const { return by_name_.contains(name); }
+  // What the clock of a living process shows.
+  absl::Time ClockOf(const std::string& name) const { return nodes_.at(by_name_.at(name)).Clock(now_); }
 
   // Lets a living process act outside of messages and timers.
   void Interrupt(const std::string& name, const std::function<void(absl::Time now, Outbox& outbox)>& action);

@@ -1,14 +1,18 @@
 #include "checkpoint/checkpoint_folder.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include "checkpoint/commands.h"
+#include "common/version.h"
 #include "tests/unit/checkpoint/memory_files.h"
 
 namespace marquee {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -63,6 +67,34 @@ TEST(CheckpointFolderTest, GivesBackWhatWasWritten) {
   EXPECT_EQ((*reader)->blocks()[0].table, 5U);
   EXPECT_EQ(*(*reader)->Read((*reader)->blocks()[0]), Block(1));
   EXPECT_EQ(CheckpointManifest::Parse(folder.Load(1)->ToText(), "x").value(), folder.Load(1).value());
+}
+
+// The manifest of a checkpoint as another marquee would have written it: whole, with a checksum that is right.
+std::string OfFormat(int format, std::string manifest) {
+  manifest.resize(manifest.size() - std::string("XXH3 0123456789abcdef\n").size());
+  const std::string now = fmt::format("\"format\": {},", kCheckpointVersion);
+  manifest.replace(manifest.find(now), now.size(), fmt::format("\"format\": {},", format));
+  return manifest + fmt::format("XXH3 {:016x}\n", XXH3_64bits(manifest.data(), manifest.size()));
+}
+
+TEST(CheckpointFolderTest, FormatsThatThisProgramReadsAreTakenAndOthersRefusedByName) {
+  MemoryFiles files;
+  ASSERT_TRUE(Write(files, 1).ok());
+  const CheckpointFolder folder(files, kFolder);
+  const std::string path = folder.ManifestOf(1);
+  const std::string written = files.Content(path);
+  for (int format = kOldestCheckpointVersion; format <= kCheckpointVersion; ++format) {
+    files.Content(path) = OfFormat(format, written);
+    EXPECT_TRUE(VerifyNumber(files, 1).ok()) << VerifyNumber(files, 1);
+  }
+  for (const int format : {kOldestCheckpointVersion - 1, kCheckpointVersion + 1}) {
+    files.Content(path) = OfFormat(format, written);
+    const absl::Status status = VerifyNumber(files, 1);
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << "not damaged, and not to be thrown away as such: " << status;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr(path), HasSubstr(fmt::format("is of format {}, written by marquee test", format)),
+                      HasSubstr(fmt::format("reads formats {} to {}", kOldestCheckpointVersion, kCheckpointVersion))));
+  }
 }
 
 TEST(CheckpointFolderTest, EveryFlippedByteIsRefusedByName) {

@@ -49,7 +49,8 @@ TEST(MessageTest, ComesOverUnchanged) {
   ASSERT_TRUE(message.ok()) << message.status();
   EXPECT_EQ(message->from(), "route");
   const auto envelope = message->envelope();
-  EXPECT_EQ(envelope.getProtocolVersion(), wire::PROTOCOL_VERSION);
+  EXPECT_EQ(envelope.getProtocolVersion(), wire::OLDEST_PROTOCOL_VERSION);
+  EXPECT_EQ(envelope.getNewestVersion(), wire::PROTOCOL_VERSION);
   EXPECT_EQ(envelope.getView(), 3U);
   EXPECT_STREQ(envelope.getSender().cStr(), "w0");
   EXPECT_EQ(envelope.getIncarnation(), 42U);
@@ -144,14 +145,46 @@ TEST(MessageTest, NullRootIsAnEmptyEnvelopeOfNoVersion) {
   EXPECT_TRUE(absl::IsFailedPrecondition(message.status())) << message.status();
 }
 
-TEST(MessageTest, RefusesAnotherVersion) {
+constexpr uint16_t kOldest = wire::OLDEST_PROTOCOL_VERSION;
+constexpr uint16_t kNewest = wire::PROTOCOL_VERSION;
+
+// A message of a program that speaks other versions, as it arrives here.
+absl::StatusOr<Message> FromOneWhoSpeaks(WireVersions versions) {
   const OutgoingMessagePtr pull = NewPull(1);
-  pull->envelope().setProtocolVersion(wire::PROTOCOL_VERSION + 1);
-  const auto message = Deliver("route", *pull);
-  EXPECT_TRUE(absl::IsFailedPrecondition(message.status()));
-  EXPECT_THAT(std::string(message.status().message()),
-              AllOf(HasSubstr(fmt::format("protocolVersion: {}", wire::PROTOCOL_VERSION + 1)),
-                    HasSubstr(fmt::format("speaks {}", wire::PROTOCOL_VERSION))));
+  pull->envelope().setProtocolVersion(versions.oldest);
+  pull->envelope().setNewestVersion(versions.newest);
+  return Deliver("route", *pull);
+}
+
+TEST(MessageTest, TheHighestCommonVersionIsSpoken) {
+  const auto spoken = [](WireVersions versions) {
+    const auto message = FromOneWhoSpeaks(versions);
+    EXPECT_TRUE(message.ok()) << message.status();
+    return message.ok() ? message->version() : 0;
+  };
+  EXPECT_EQ(spoken({kOldest, kNewest}), kNewest);
+  EXPECT_EQ(spoken({kOldest, kOldest}), kOldest);
+  EXPECT_EQ(spoken({kOldest, 0}), kOldest) << "a program from before ranges names one version only";
+  EXPECT_EQ(spoken({1, kOldest}), kOldest);
+  EXPECT_EQ(spoken({kNewest, kNewest + 4}), kNewest);
+  EXPECT_EQ(spoken({kNewest, 0}), kNewest);
+  EXPECT_EQ(spoken({1, 0xffff}), kNewest);
+}
+
+TEST(MessageTest, OneWithoutACommonVersionIsToldBothRangesAndWhatToUpgrade) {
+  const auto refusal = [](WireVersions versions) {
+    const auto message = FromOneWhoSpeaks(versions);
+    EXPECT_TRUE(absl::IsFailedPrecondition(message.status())) << message.status();
+    return std::string(message.status().message());
+  };
+  const std::string own = fmt::format("{} to {}: none in common", kOldest, kNewest);
+  EXPECT_THAT(refusal({kNewest + 1, kNewest + 3}),
+              AllOf(HasSubstr(fmt::format("the sender speaks {} to {} of the wire", kNewest + 1, kNewest + 3)), HasSubstr(own),
+                    HasSubstr("Upgrade the receiver")));
+  EXPECT_THAT(refusal({1, kOldest - 1}),
+              AllOf(HasSubstr("the sender speaks 1 of the wire"), HasSubstr(own), HasSubstr("Upgrade the sender")));
+  refusal({kOldest - 1, 0});
+  refusal({kNewest, 1});  // no range at all
 }
 
 // Whatever word of a message is spoilt: either it is refused, or reading all of it ends in values or in an error; never in a

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include "ps/shard.h"
 #include "tests/unit/ps/shard_harness.h"
@@ -374,6 +375,166 @@ TEST(Replication, ACopyIsFilledWhilePushesGoOn) {
   shards.Tell(0, push(next, 20, Ids(500)));
   EXPECT_THAT(shards.answers, ElementsAre("pushed"));
   EXPECT_EQ(Rows(shards.shard(0)), before);
+}
+
+// ------------------------------------------------------------------------------------------------------------- moves
+
+OutgoingMessagePtr MakeYield(const View& view, const std::vector<PartitionNumber>& partitions) {
+  OutgoingMessagePtr message = NewRequest({.name = "scheduler", .incarnation = 1}, view.number, 77, absl::ZeroDuration());
+  auto list = message->envelope().getBody().initYield().initPartitions(static_cast<uint32_t>(partitions.size()));
+  for (uint32_t i = 0; i < list.size(); ++i) list.set(i, partitions[i]);
+  return message;
+}
+
+std::vector<PartitionNumber> PartitionsWith(const View& view, ShardIndex primary) {
+  std::vector<PartitionNumber> partitions;
+  for (PartitionNumber p = 0; p < view.partitions(); ++p) {
+    if (view.primaries[p] == primary) partitions.push_back(p);
+  }
+  return partitions;
+}
+
+View HandedOver(View view, const std::vector<PartitionNumber>& partitions) {
+  ++view.number;
+  for (const PartitionNumber p : partitions) {
+    std::swap(view.primaries[p], view.backups[p]);
+    view.changed[p] = view.number;
+  }
+  return view;
+}
+
+TEST(Moves, APartitionIsYieldedOnceItsBackupHasAll) {
+  Shards shards(2);
+  const View view = shards.Begin({Adagrad()});
+  shards.held = [](const auto&, const auto&, OutgoingMessage& message) { return IsForward(message); };
+  shards.Tell(0, PushTo(view, 1, Of(view, 0)));
+  shards.answers.clear();
+  shards.Tell(0, MakeYield(view, PartitionsWith(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre()) << "the backup lacks a push";
+  shards.Tell(0, PushTo(view, 2, Of(view, 0)));
+  shards.Tell(0, MakePull(view.number, 1, 2, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("error notYet", "error notYet")) << "it is served no more";
+  shards.held = nullptr;
+  shards.answers.clear();
+  shards.Settle();
+  EXPECT_THAT(shards.answers, ElementsAre("pushed", "ok"));
+
+  const View next = HandedOver(view, PartitionsWith(view, 0));
+  shards.Install(next);
+  shards.Wait(absl::Milliseconds(100));
+  shards.answers.clear();
+  shards.Tell(1, PushTo(next, 1, Of(view, 0)));
+  shards.Tell(1, PushTo(next, 2, Of(view, 0)));
+  shards.Tell(1, MakePull(next.number, 1, 2, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("pushed", "pushed", "rows")) << "at once: the old primary's lease is not waited for";
+  EXPECT_EQ(Rows(shards.shard(0)), Rows(shards.shard(1))) << "the old primary is the backup, and nothing was copied";
+}
+
+TEST(Moves, ANewerViewPutsAnEndToAYield) {
+  Shards shards(2);
+  const View view = shards.Begin({Adagrad()});
+  shards.Tell(0, MakeYield(view, PartitionsWith(view, 0)));
+  View next = view;
+  ++next.number;
+  shards.Install(next);
+  shards.Wait(absl::Milliseconds(100));
+  shards.answers.clear();
+  shards.Tell(0, PushTo(next, 1, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("pushed"));
+  shards.answers.clear();
+  shards.Tell(0, MakeYield(view, PartitionsWith(view, 0)));
+  shards.Tell(0, PushTo(next, 2, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("error staleView", "pushed"))
+      << "what was asked under the view before comes too late";
+}
+
+TEST(Moves, OnlyAPrimaryWithABackupYields) {
+  Shards shards(2);
+  const View view = shards.Begin({Adagrad()});
+  View alone = view;
+  ++alone.number;
+  for (const PartitionNumber p : PartitionsWith(view, 0)) alone.backups[p] = kNoShard;
+  shards.Install(alone);
+  shards.answers.clear();
+  shards.Tell(1, MakeYield(alone, PartitionsWith(view, 0)));
+  shards.Tell(0, MakeYield(alone, PartitionsWith(view, 0)));
+  shards.Tell(0, MakeYield(alone, {99}));
+  EXPECT_THAT(shards.answers, ElementsAre("error conflict", "error conflict", "error conflict"));
+  shards.answers.clear();
+  shards.Tell(0, PushTo(alone, 1, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("pushed"));
+}
+
+// A copy is filled beside the backup and takes its place; from the moment that it may be named, both have to answer.
+TEST(Moves, ACopyIsFilledBesideTheBackup) {
+  Shards shards(3);
+  const View view = shards.Begin({Adagrad()});
+  shards.Tell(0, PushTo(view, 1, Of(view, 0)));
+  View filling = view;
+  ++filling.number;
+  for (const PartitionNumber p : PartitionsWith(view, 0)) filling.fills[p] = 2;
+  ASSERT_TRUE(filling.Validate().ok());
+  shards.Install(filling);
+  shards.Wait(absl::Milliseconds(100));
+
+  for (const std::string slow : {"s1", "s2"}) {
+    shards.answers.clear();
+    shards.held = [&](const auto&, const auto& to, OutgoingMessage& message) { return IsForward(message) && to == slow; };
+    shards.Tell(0, PushTo(filling, slow == "s1" ? 2 : 3, Of(view, 0)));
+    EXPECT_THAT(shards.answers, ElementsAre()) << slow << " has not answered";
+    shards.held = nullptr;
+    shards.Wait(absl::Milliseconds(100));
+    EXPECT_THAT(shards.answers, ElementsAre("pushed"));
+  }
+  View named = filling;
+  ++named.number;
+  for (const PartitionNumber p : PartitionsWith(view, 0)) named.backups[p] = std::exchange(named.fills[p], kNoShard);
+  shards.Install(named);
+  shards.Wait(absl::Milliseconds(100));
+  for (const PartitionNumber p : PartitionsWith(view, 0)) {
+    EXPECT_EQ(shards.shard(0).DumpPartition(p).tables, shards.shard(2).DumpPartition(p).tables);
+    EXPECT_EQ(shards.shard(0).DumpPartition(p).sessions, shards.shard(2).DumpPartition(p).sessions);
+    EXPECT_EQ(shards.shard(1).DumpPartition(p).tables.at(1), "");
+  }
+}
+
+// What is left in a stream from before the partition was another's must not be applied to what that one has given.
+TEST(Moves, EntriesFromBeforeAHandoverAreNothingToThePartition) {
+  Shards shards(3);
+  const View view = shards.Begin({Adagrad()});
+  const std::vector<PartitionNumber> own = PartitionsWith(view, 0);
+  // Shard 2 has a copy of one partition of shard 0 all along, so that the stream between them goes on, and does not hear of it.
+  View filling = view;
+  ++filling.number;
+  for (const PartitionNumber p : own) filling.fills[p] = 2;
+  shards.Install(filling);
+  shards.Wait(absl::Milliseconds(100));
+  shards.held = [](const auto& from, const auto& to, OutgoingMessage& message) {
+    return IsForward(message) && from == "s0" && to == "s2";
+  };
+  const PartitionNumber moved = own.front();
+  std::vector<Id> ids;
+  for (const Id id : Of(view, 0)) {
+    if (PartitionOf(id, view.partition_bits()) == moved) ids.push_back(id);
+  }
+  ASSERT_FALSE(ids.empty());
+  shards.Tell(0, PushTo(filling, 1, ids));  // shard 1 has it, shard 2 does not
+
+  View given_up = filling;
+  ++given_up.number;
+  given_up.fills[moved] = kNoShard;
+  shards.Install(given_up);
+  shards.Tell(0, MakeYield(given_up, {moved}));
+  const View handed_over = HandedOver(given_up, {moved});
+  shards.Install(handed_over);
+  View filled_again = handed_over;
+  ++filled_again.number;
+  filled_again.fills[moved] = 2;  // by shard 1, from its rows, which have the push
+  shards.Install(filled_again);
+  shards.Wait(absl::Milliseconds(100));
+  shards.held = nullptr;
+  shards.Wait(absl::Seconds(1));
+  EXPECT_EQ(shards.shard(1).DumpPartition(moved).tables, shards.shard(2).DumpPartition(moved).tables);
 }
 
 }  // namespace

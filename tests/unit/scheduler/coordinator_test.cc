@@ -1,5 +1,6 @@
 #include "scheduler/coordinator.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@ namespace marquee {
 namespace {
 
 using Code = wire::Error::Code;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -184,6 +186,42 @@ TEST(CoordinatorTest, OtherDataFileIsRefusedWithBothChecksums) {
   const std::string text = reply.envelope().getBody().getError().getMessage().cStr();
   EXPECT_THAT(text, HasSubstr("0abc"));
   EXPECT_THAT(text, HasSubstr("0def"));
+}
+
+TEST(CoordinatorTest, MembersOfTwoVersionsKeepToWhatAllSpeak) {
+  const WireVersions own = OwnWireVersions();
+  ASSERT_LT(own.oldest, own.newest) << "this test needs two versions";
+  const WireVersions older{.oldest = own.oldest, .newest = own.oldest};
+  const WireVersions newer{.oldest = own.newest, .newest = static_cast<uint16_t>(own.newest + 1)};
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  EXPECT_EQ(harness.coordinator().wire_version(), own.newest);
+  harness.RegisterServer("s0");
+  harness.wire = older;
+  harness.RegisterServer("s1");
+  EXPECT_EQ(harness.coordinator().wire_version(), own.oldest);
+
+  // It could speak with the scheduler and one of the servers, but not with the other.
+  harness.wire = newer;
+  const Message reply = harness.RegisterWorker("w0");
+  EXPECT_EQ(ErrorOf(reply), Code::WRONG_VERSION);
+  EXPECT_EQ(reply.envelope().getBody().getError().getField(), "protocolVersion");
+  EXPECT_THAT(std::string(reply.envelope().getBody().getError().getMessage().cStr()),
+              AllOf(HasSubstr(fmt::format("'w0' speaks {} to {}", newer.oldest, newer.newest)),
+                    HasSubstr(fmt::format("have {} in common", own.oldest)), HasSubstr("Upgrade 's1' first")));
+  EXPECT_EQ(harness.coordinator().counters().rejected.at("wrongVersion"), 1U);
+
+  // Once that one has been upgraded it may come, and then it is the older one that may not.
+  harness.wire = own;
+  harness.RegisterServer("s1", 2);
+  EXPECT_EQ(harness.coordinator().wire_version(), own.newest);
+  harness.wire = newer;
+  EXPECT_TRUE(harness.RegisterWorker("w0").envelope().getBody().isRegistered());
+  harness.wire = older;
+  const Message late = harness.RegisterWorker("w1");
+  EXPECT_EQ(ErrorOf(late), Code::WRONG_VERSION);
+  EXPECT_THAT(std::string(late.envelope().getBody().getError().getMessage().cStr()),
+              AllOf(HasSubstr("because of 'w0'"), HasSubstr("Upgrade this process first")));
 }
 
 TEST(CoordinatorTest, RanksAreByNameAndEveryWorkerGetsTheSameTables) {
@@ -482,6 +520,64 @@ TEST(CoordinatorTest, RestartedSchedulerKeepsResultsAndDropsWhatTheOldOneLeft) {
   EXPECT_GT(worker.trial, before.trial);
   worker.WorkToTheEnd();
   EXPECT_TRUE(harness.coordinator().done());
+}
+
+std::set<ShardIndex> Serving(const View& view) { return {view.primaries.begin(), view.primaries.end()}; }
+
+TEST(CoordinatorTest, PartitionsAreMovedToServersThatComeAndFromThoseThatGo) {
+  Harness harness;
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  FakeWorker worker(harness, "w0");
+  worker.JoinAndDefine();
+  worker.GetWork();
+  Coordinator& coordinator = harness.coordinator();
+  EXPECT_EQ(ErrorOf(harness.RegisterServer("s2")), Code::CONFLICT);
+  ASSERT_TRUE(coordinator.SetServers({"s0", "s1", "s2"}, harness.now, harness).ok());
+  harness.LetShardsAnswer();
+  harness.Advance(absl::Seconds(2));
+  EXPECT_EQ(coordinator.view().number, 1U) << "the new server is not there yet";
+  harness.RegisterServer("s2");
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(Serving(coordinator.view()), (std::set<ShardIndex>{0, 1, 2}));
+  EXPECT_EQ(std::count(coordinator.view().backups.begin(), coordinator.view().backups.end(), kNoShard), 4);
+  EXPECT_FALSE(coordinator.IsEmptied("s0"));
+
+  ASSERT_TRUE(coordinator.SetServers({"s2"}, harness.now, harness).ok());
+  harness.LetShardsAnswer();
+  EXPECT_FALSE(coordinator.IsEmptied("s0"));
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(Serving(coordinator.view()), std::set<ShardIndex>{2});
+  EXPECT_TRUE(coordinator.IsEmptied("s0") && coordinator.IsEmptied("s1"));
+  for (const std::string name : {"s0", "s1"}) coordinator.OnProcessExit(name, harness.now, harness);
+  harness.LetShardsAnswer();
+  EXPECT_EQ(coordinator.counters().servers_lost, 0U);
+  EXPECT_EQ(ErrorOf(harness.RegisterServer("s0", 2)), Code::CONFLICT) << "it has left";
+
+  // Another has its place.
+  ASSERT_TRUE(coordinator.SetServers({"s2", "s5"}, harness.now, harness).ok());
+  harness.RegisterServer("s5");
+  for (int i = 0; i < 20; ++i) harness.Advance(absl::Milliseconds(500));
+  EXPECT_EQ(coordinator.view().shards.size(), 3U);
+  EXPECT_EQ(Serving(coordinator.view()).size(), 2U);
+  EXPECT_EQ(harness.Trial().trial.status, TrialStatus::kRunning);
+  EXPECT_EQ(coordinator.counters().sessions_opened, 1U);
+}
+
+TEST(CoordinatorTest, ServersThatCannotBeAreRefused) {
+  CoordinatorOptions options = SmallOptions();
+  options.replication = 2;
+  Harness harness(options);
+  ASSERT_TRUE(harness.Start({SmallTrial("a")}).ok());
+  harness.RegisterServers();
+  harness.RegisterWorker("w0");
+  const auto refusal = [&](const std::vector<std::string>& servers) {
+    return std::string(harness.coordinator().SetServers(servers, harness.now, harness).message());
+  };
+  EXPECT_THAT(refusal({"s0"}), testing::HasSubstr("1 servers; replication 2 needs 2"));
+  EXPECT_THAT(refusal({"s0", "w0"}), testing::HasSubstr("'w0' is the name of a worker"));
+  EXPECT_FALSE(harness.coordinator().IsEmptied("s0"));
+  EXPECT_FALSE(harness.coordinator().IsEmptied("s1"));
 }
 
 TEST(CoordinatorTest, WhatIsWrongIsRefusedAndChangesNothing) {

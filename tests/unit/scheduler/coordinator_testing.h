@@ -84,6 +84,7 @@ class MemoryCheckpoints : public CheckpointStore {
 // What shards were told: enough of one to see what a trial leaves behind.
 struct FakeShard {
   uint64_t view = 0;
+  std::vector<PartitionNumber> fills;  // by that view, of partitions that it is the primary of
   std::set<uint64_t> sessions;
   std::set<TableNumber> tables;
   std::map<TableNumber, std::map<Id, std::vector<float>>> rows;  // in steps of two when scanned
@@ -143,6 +144,8 @@ class Harness : public Outbox {
   Message Ask(const std::string& sender, uint64_t incarnation, const Fill& fill, uint64_t request_id = 0) {
     const uint64_t id = request_id != 0 ? request_id : ++last_request_;
     OutgoingMessagePtr request = NewRequest({sender, incarnation}, 0, id, absl::ZeroDuration());
+    request->envelope().setProtocolVersion(wire.oldest);
+    request->envelope().setNewestVersion(wire.newest);
     fill(request->envelope().getBody());
     coordinator_->OnMessage(*Deliver("route:" + sender, *request), now, *this);
     Message reply = TakeReply("route:" + sender, id);
@@ -210,6 +213,7 @@ class Harness : public Outbox {
   Coordinator::TrialView Trial(size_t index = 0) { return coordinator_->trials(now)[index]; }
   const CoordinatorOptions& options() const { return options_; }
 
+  WireVersions wire = OwnWireVersions();  // of those who ask
   MemoryStore store;
   simulation::SimModels models;
   MemoryCheckpoints checkpoints;
@@ -237,7 +241,26 @@ class Harness : public Outbox {
     switch (body.which()) {
       case wire::Envelope::Body::INSTALL_VIEW:
         shard.view = body.getInstallView().getNumber();
+        shard.fills.clear();
+        for (PartitionNumber p = 0; p < body.getInstallView().getPrimaries().size(); ++p) {
+          const bool own = body.getInstallView().getPrimaries()[p] == body.getInstallView().getYou();
+          if (own && body.getInstallView().getFills()[p] != kNoShard) shard.fills.push_back(p);
+        }
         break;
+      case wire::Envelope::Body::YIELD:
+        break;
+      case wire::Envelope::Body::RETAIN:
+        break;
+      case wire::Envelope::Body::GET_PARTITIONS:
+        reply->envelope().getBody().initPartitions();
+        break;
+      case wire::Envelope::Body::GET_FILLS: {
+        auto fills = reply->envelope().getBody().initFills();
+        fills.setView(shard.view);
+        auto filled = fills.initFilled(static_cast<uint32_t>(shard.fills.size()));
+        for (uint32_t i = 0; i < filled.size(); ++i) filled.set(i, shard.fills[i]);
+        break;
+      }
       case wire::Envelope::Body::OPEN_SESSION:
         shard.sessions.insert(body.getOpenSession().getSession());
         break;
@@ -290,7 +313,8 @@ class Harness : public Outbox {
       default:
         ADD_FAILURE() << "a shard was asked for " << BodyName(body.which());
     }
-    const bool filled = body.isDescribeTables() || body.isScanTable() || body.isGetCheckpoint();
+    const bool filled =
+        body.isDescribeTables() || body.isScanTable() || body.isGetCheckpoint() || body.isGetPartitions() || body.isGetFills();
     if (!filled && !refused) reply->envelope().getBody().setOk();
     coordinator_->OnMessage(*Deliver(endpoint, *reply), now, *this);
   }

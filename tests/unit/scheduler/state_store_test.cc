@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <filesystem>
 
 #include "tests/unit/common/temporary_folder.h"
 
@@ -79,6 +82,71 @@ TEST_F(StateStoreTest, KeepsWhatWasSaved) {
   EXPECT_EQ(trials[0].result.stopped, "early_stopping");
   EXPECT_TRUE(trials[0].result.kept);
   EXPECT_EQ(trials[1].status, TrialStatus::kPending);
+}
+
+// A state as a scheduler of version 2 left it: statements of its own, from its own source.
+constexpr const char* kVersion2 = R"sql(
+CREATE TABLE numbers (one INTEGER PRIMARY KEY CHECK (one = 1),
+  cluster_id INTEGER, view INTEGER, session INTEGER, table_number INTEGER, trial INTEGER);
+CREATE TABLE views (number INTEGER PRIMARY KEY, shards TEXT, primaries TEXT);
+CREATE TABLE data (one INTEGER PRIMARY KEY CHECK (one = 1), checksum INTEGER);
+CREATE TABLE trials (position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, spec TEXT, status INTEGER, reason TEXT, result TEXT);
+INSERT INTO numbers VALUES (1, 77, 2, 3, 4, 5);
+INSERT INTO views VALUES (2, 'tcp://a:1 tcp://b:2', '0 1 0 1');
+INSERT INTO data VALUES (1, 2748);
+INSERT INTO trials (name, spec, status, reason, result) VALUES ('a', 's', STATUS, '',
+  '{"validation":{"top_100":0.25},"test":{},"epoch_losses":[2.5],"seconds":1,"examples_per_second":2,"examples":3,
+    "repeated_examples":0,"validations":[],"epochs":1,"stopped":"","kept":false}');
+PRAGMA user_version=2;
+)sql";
+
+class OldStateTest : public StateStoreTest {
+ protected:
+  void Write(const std::string& sql) {
+    std::filesystem::create_directories(folder_.Path("out"));
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open(folder_.Path("out/state.db").c_str(), &database), SQLITE_OK);
+    char* error = nullptr;
+    EXPECT_EQ(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
+    sqlite3_free(error);
+    sqlite3_close(database);
+  }
+  void WriteVersion2() {
+    std::string sql = kVersion2;
+    sql.replace(sql.find("STATUS"), 6, std::to_string(static_cast<int>(TrialStatus::kFinished)));
+    Write(sql);
+  }
+  std::string Refusal() {
+    const auto store = SqliteStateStore::Open(folder_.Path("out"));
+    EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition) << store.status();
+    return std::string(store.status().message());
+  }
+};
+
+TEST_F(OldStateTest, IsTakenOverAndACopyStays) {
+  WriteVersion2();
+  for (int i = 0; i < 2; ++i) {
+    const auto store = Open();
+    ASSERT_NE(store, nullptr);
+    EXPECT_TRUE(store->BindData(2748).ok());
+    EXPECT_EQ(store->LoadNumbers()->cluster_id, 77U);
+    const std::vector<StateStore::Trial> trials = *store->LoadTrials();
+    ASSERT_EQ(trials.size(), 1U);
+    EXPECT_EQ(trials[0].status, TrialStatus::kFinished);
+    EXPECT_EQ(trials[0].result.validation.at("top_100"), 0.25);
+    EXPECT_TRUE(store->SaveView(MakeEvenView(3, 77, {"tcp://a:1", "tcp://b:2"}, 4)).ok()) << "has the new columns";
+  }
+  // Whoever goes back puts the copy in its place.
+  std::filesystem::rename(folder_.Path("out/state.db.version-2"), folder_.Path("out/state.db"));
+  EXPECT_EQ(Open()->LoadNumbers()->view, 2U);
+}
+
+TEST_F(OldStateTest, OtherVersionsAreRefusedWithBoth) {
+  Write("PRAGMA user_version=99");
+  EXPECT_THAT(Refusal(),
+              testing::AllOf(HasSubstr("state.db"), HasSubstr("version 99"), HasSubstr("reads 2 to 3"), HasSubstr("newer")));
+  Write("PRAGMA user_version=1");
+  EXPECT_THAT(Refusal(), testing::AllOf(HasSubstr("version 1;"), HasSubstr("reads 2 to 3"), HasSubstr("reads both")));
 }
 
 TEST_F(StateStoreTest, SecondSchedulerIsRefusedUntilTheFirstIsGone) {
