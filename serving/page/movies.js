@@ -164,7 +164,7 @@
 
   const why = (movie, reasons) => {
     if (!movie.because.length) return null;
-    const titles = movie.because.map(one => `${one.title} (${one.rating}★)`);
+    const titles = movie.because.map(one => `${one.title}\u00a0(${one.rating}★)`);
     return make('p', (reasons === 'history' ? 'Because of ' : 'Like ') + titles.join(', '), 'why');
   };
 

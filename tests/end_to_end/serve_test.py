@@ -312,7 +312,7 @@ class ServeTest(unittest.TestCase):
         first = browser.text("#recommendations li:first-child")
         self.assertIn(f"★ {want[0]['rating']:.1f}", first)
         self.assertIn("predicted", first)
-        self.assertIn(f"Because of {wanted['title']} (5★)", browser.text("#recommendations"))
+        self.assertIn(f"Because of {wanted['title']}\u00a0(5★)", browser.text("#recommendations"))
 
         # A second rating changes the answer; the same movie's stars show wherever it stands; all is there after the page is loaded anew.
         search = browser.driver.find_element("id", "search")
