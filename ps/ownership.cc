@@ -25,8 +25,9 @@ bool Ownership::Keeps(const View& next, PartitionNumber partition, CopyRole role
     case CopyRole::kPrimary:
       // Only whole copies become backups, and only backups primaries, though this shard may have missed a view. A primary that
       // was deposed in between missed what its successor has done.
+      // One that has yielded and did not hear that another took over was needed for all that that one acknowledged.
       return before == CopyRole::kBackup || before == CopyRole::kFilling ||
-             (before == CopyRole::kPrimary && next.changed[partition] <= view_.number);
+             (before == CopyRole::kPrimary && (next.changed[partition] <= view_.number || yielded(partition)));
     case CopyRole::kBackup:
       return before == CopyRole::kBackup || before == CopyRole::kFilling ||
              (before == CopyRole::kPrimary && yielded(partition));

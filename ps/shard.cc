@@ -476,12 +476,15 @@ OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
     sessions_.CloseAll();  // what they have pushed is gone: trials go on in new ones
   }
   for (PartitionNumber p = 0; p < roles.size(); ++p) {
-    const bool was_copy = roles[p] == CopyRole::kBackup || roles[p] == CopyRole::kFilling;
-    if (!was_copy || ownership_.role(p) != CopyRole::kPrimary) continue;
+    if (ownership_.role(p) != CopyRole::kPrimary || roles[p] == CopyRole::kNone) continue;
+    const bool was_primary = roles[p] == CopyRole::kPrimary;
+    if (was_primary && ownership_.view().changed[p] <= before.number) continue;
     checkpointing_.BecamePrimary(p);
     if (Ownership::HandedOver(before, ownership_.view(), p)) continue;
+    // Whoever was primary until now: in a view that this shard did not hear of, the one that it had yielded the partition to.
+    const ShardIndex old = was_primary ? before.backups[p] : before.primaries[p];
     const absl::Duration lease = options_.replication.lease * (1 + options_.replication.clock_drift);
-    forwarding_.ServeFrom(p, following_.LastAnswer(before.primaries[p]) + lease);
+    forwarding_.ServeFrom(p, following_.LastAnswer(old) + lease);
   }
   checkpointing_.OnView(lost);
   following_.OnView();

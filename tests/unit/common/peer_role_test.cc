@@ -28,7 +28,8 @@ TEST(PeerRole, WhatChangesSomethingIsOneRolesAlone) {
   const auto answers = [](std::string_view name) {
     return name == "error" || name == "ok" || name == "rows" || name == "pushed" || name == "tables" || name == "statistics" ||
            name == "registered" || name == "heartbeatReply" || name == "view" || name == "assignment" || name == "work" ||
-           name == "clocks" || name == "scannedRows" || name == "forwarded" || name == "fills" || name == "checkpointFile";
+           name == "clocks" || name == "scannedRows" || name == "forwarded" || name == "fills" || name == "checkpointFile" ||
+           name == "partitions";
   };
   for (const auto field : body.getUnionFields()) {
     const std::string_view name = field.getProto().getName().cStr();

@@ -35,7 +35,7 @@ TEST(WebAccessTest, WithoutATokenOnlyUnderANameOfLoopback) {
 TEST(WebAccessTest, WithATokenOnlyWhoShowsIt) {
   const WebAccess access("status", kToken);
   EXPECT_FALSE(Allowed(access, "host", "localhost"));
-  EXPECT_TRUE(Allowed(access, "authorization", std::string("Bearer ") + kToken));
+  EXPECT_TRUE(Allowed(access, "authorization", fmt::format("Bearer {}", kToken)));
   for (const char* wrong : {"", "Bearer ", "Bearer correct-horse-batterz", "Bearer correct", "correct-horse-battery"}) {
     EXPECT_FALSE(Allowed(access, "authorization", wrong)) << wrong;
   }

@@ -448,6 +448,33 @@ TEST(Moves, ANewerViewPutsAnEndToAYield) {
       << "what was asked under the view before comes too late";
 }
 
+// The one that it had yielded to is lost before the old primary hears that it took over.
+TEST(Moves, AnOldPrimaryTakesOverAgain) {
+  Shards shards(2);
+  const View view = shards.Begin({SgdTable(1, 2)});
+  const std::vector<PartitionNumber> own = PartitionsWith(view, 0);
+  shards.Tell(0, PushTo(view, 1, Of(view, 0)));
+  shards.Tell(0, MakeYield(view, own));
+  const View next = HandedOver(view, own);
+  shards.Tell(1, MakeInstallView(next, 1));
+  shards.Kill(1);
+  View again = HandedOver(next, own);
+  for (PartitionNumber p = 0; p < again.partitions(); ++p) {
+    again.primaries[p] = 0;
+    again.backups[p] = kNoShard;
+  }
+  const std::string before = Rows(shards.shard(0));
+  shards.Tell(0, MakeInstallView(again, 0));
+  EXPECT_EQ(Rows(shards.shard(0)), before);
+  shards.answers.clear();
+  shards.Tell(0, MakePull(again.number, 1, 2, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("error notYet")) << "the other may still serve, by what it was answered";
+  shards.Wait(kLease * 1.2);
+  shards.answers.clear();
+  shards.Tell(0, MakePull(again.number, 1, 2, Of(view, 0)));
+  EXPECT_THAT(shards.answers, ElementsAre("rows"));
+}
+
 TEST(Moves, OnlyAPrimaryWithABackupYields) {
   Shards shards(2);
   const View view = shards.Begin({Adagrad()});
