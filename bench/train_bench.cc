@@ -26,7 +26,7 @@
 #include "dataset/dataset.h"
 #include "dataset/split.h"
 #include "scheduler/sweep.h"
-#include "worker/compute_device.h"
+#include "worker/models/compute_device.h"
 
 namespace marquee {
 namespace {

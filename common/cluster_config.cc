@@ -12,6 +12,7 @@
 
 #include "common/config.h"
 #include "common/view.h"
+#include "common/web_access.h"
 
 namespace marquee {
 namespace {
@@ -24,8 +25,6 @@ constexpr size_t kMib = 1U << 20U;
 constexpr uint32_t kMaxPort = std::numeric_limits<uint16_t>::max();
 
 using Launcher = ClusterConfig::Launcher;
-
-bool IsLoopback(const std::string& host) { return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0; }
 
 bool IsNameCharacter(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.'; }
 

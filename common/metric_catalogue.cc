@@ -22,7 +22,8 @@ std::string_view TypeName(MetricType type) {
 std::string ProgramNames(uint8_t programs) {
   if (programs == kEveryProgram) return "all";
   std::string names;
-  for (const auto& [program, name] : {std::pair(kScheduler, "scheduler"), {kServer, "server"}, {kWorker, "worker"}}) {
+  for (const auto& [program, name] :
+       {std::pair(kScheduler, "scheduler"), {kServer, "server"}, {kWorker, "worker"}, {kServe, "`marquee serve`"}}) {
     if ((programs & program) != 0) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   }
   return names;
@@ -127,6 +128,9 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kTrialValidation,
                                                                      &kTrialEpoch,
                                                                      &kTrialRate,
+                                                                     &kAnswers,
+                                                                     &kAnswerSeconds,
+                                                                     &kQuestionsInHand,
                                                                      &kProcessCpu,
                                                                      &kProcessResident,
                                                                      &kProcessVirtual,

@@ -16,8 +16,9 @@ namespace marquee {
 
 enum class MetricType { kCounter, kGauge, kHistogram };
 
-enum Program : uint8_t { kScheduler = 1, kServer = 2, kWorker = 4 };
-inline constexpr uint8_t kEveryProgram = kScheduler | kServer | kWorker;
+enum Program : uint8_t { kScheduler = 1, kServer = 2, kWorker = 4, kServe = 8 };
+inline constexpr uint8_t kClusterPrograms = kScheduler | kServer | kWorker;
+inline constexpr uint8_t kEveryProgram = kClusterPrograms | kServe;
 
 // Upper bounds of a histogram's buckets.
 enum class Buckets {
@@ -82,16 +83,16 @@ inline constexpr GaugeInfo kBuildInfo{"marquee_build_info",
                                       "",
                                       kEveryProgram,
                                       "Always 1; the labels say what runs.",
-                                      {"program", "", "scheduler, server or worker"},
+                                      {"program", "", "scheduler, server, worker or serve"},
                                       {"version", "", "of marquee"}};
-inline constexpr CounterInfo kMessages{"marquee_messages_total", "messages", kEveryProgram,
+inline constexpr CounterInfo kMessages{"marquee_messages_total", "messages", kClusterPrograms,
                                        "Messages received and handed to ZeroMQ for sending.", kDirection};
-inline constexpr CounterInfo kBytes{"marquee_bytes_total", "bytes", kEveryProgram, "Bytes of these messages.", kDirection};
-inline constexpr CounterInfo kMessagesDropped{"marquee_messages_dropped_total", "messages", kEveryProgram,
+inline constexpr CounterInfo kBytes{"marquee_bytes_total", "bytes", kClusterPrograms, "Bytes of these messages.", kDirection};
+inline constexpr CounterInfo kMessagesDropped{"marquee_messages_dropped_total", "messages", kClusterPrograms,
                                               "Messages not sent, because their receiver was gone or its queue full."};
-inline constexpr GaugeInfo kQueueBytes{"marquee_queue_bytes", "bytes", kEveryProgram,
+inline constexpr GaugeInfo kQueueBytes{"marquee_queue_bytes", "bytes", kClusterPrograms,
                                        "Bytes handed to ZeroMQ and not yet on the network, over all peers."};
-inline constexpr CounterInfo kRejected{"marquee_rejected_total", "messages", kEveryProgram,
+inline constexpr CounterInfo kRejected{"marquee_rejected_total", "messages", kClusterPrograms,
                                        "Messages refused, by reason; each one changed nothing.", kReason};
 inline constexpr CounterInfo kRequests{"marquee_requests_total", "requests", kScheduler | kServer,
                                        "Requests taken, refused ones included.", kOperation};
@@ -104,7 +105,7 @@ inline constexpr HistogramInfo kRequestDuration{"marquee_request_duration_second
 inline constexpr GaugeInfo kMemoryLimit{
     "marquee_memory_limit_bytes", "bytes", kEveryProgram,
     "Memory that the process may use: the machine's, or its control group's if that is less."};
-inline constexpr GaugeInfo kView{"marquee_view_number", "", kEveryProgram, "Number of the newest view known; 0: none yet."};
+inline constexpr GaugeInfo kView{"marquee_view_number", "", kClusterPrograms, "Number of the newest view known; 0: none yet."};
 
 // Server.
 inline constexpr CounterInfo kRows{"marquee_rows_total", "rows", kServer, "Rows pulled from and pushed to this server.",
@@ -250,6 +251,20 @@ inline constexpr GaugeInfo kTrialEpoch{"marquee_trial_epoch", "epochs", kSchedul
                                        "Epochs of a running trial that are trained, with the part of the present one.", kTrial};
 inline constexpr GaugeInfo kTrialRate{"marquee_trial_examples_per_second", "examples per second", kScheduler,
                                       "Training speed of a running trial.", kTrial};
+
+// `marquee serve`.
+inline constexpr MetricLabel kQuestion = {"question", "user|guest|search|users|model|page", ""};
+inline constexpr CounterInfo kAnswers{"marquee_answers_total",
+                                      "answers",
+                                      kServe,
+                                      "Answers of `marquee serve`, refusals included.",
+                                      kQuestion,
+                                      {"status", "", "the HTTP status: 200, 404, ..."}};
+inline constexpr HistogramInfo kAnswerSeconds{
+    "marquee_answer_seconds", "seconds", kServe, "Time from having read a question to having its answer.",
+    Buckets::kMessageSeconds, kQuestion};
+inline constexpr GaugeInfo kQuestionsInHand{"marquee_questions_in_hand", "questions", kServe,
+                                            "Recommendations that are being made; over a bound more are refused (503)."};
 
 // What Prometheus clients of all languages say of their process, under its usual names.
 inline constexpr CounterInfo kProcessCpu{"process_cpu_seconds_total", "seconds", kEveryProgram,

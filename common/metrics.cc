@@ -41,6 +41,8 @@ std::string_view ProgramName(Program program) {
       return "server";
     case kWorker:
       return "worker";
+    case kServe:
+      return "serve";
   }
   return "";
 }

@@ -4,6 +4,7 @@
 #include <httplib.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <thread>
 
 #include "absl/strings/ascii.h"
@@ -12,29 +13,38 @@ namespace marquee {
 namespace {
 
 constexpr time_t kIdleSeconds = 2;       // of a connection, before it is closed
-constexpr size_t kMaxBodyBytes = 4096;   // of a form
 constexpr size_t kMaxRequestsEach = 64;  // on one connection, so that no client keeps a thread for itself
 
 WebRequest RequestOf(const httplib::Request& request) {
-  WebRequest read;
+  WebRequest read{.method = request.method,
+                  .path = request.path,
+                  .part = request.matches.size() > 1 ? request.matches[1].str() : "",
+                  .body = request.body};
   for (const auto& [name, value] : request.headers) read.headers.emplace(absl::AsciiStrToLower(name), value);
   for (const auto& [name, value] : request.params) read.parameters.emplace(name, value);
   return read;
 }
 
+void Send(WebResponse answer, httplib::Response& response) {
+  response.status = answer.status;
+  for (const auto& [name, value] : answer.headers) response.set_header(name, value);
+  response.set_content(std::move(answer.body), answer.type);
+}
+
 httplib::Server::Handler Answer(WebServer::Handler handler) {
   return [handler = std::move(handler)](const httplib::Request& request, httplib::Response& response) {
-    WebResponse answer = handler(RequestOf(request));
-    response.status = answer.status;
-    for (const auto& [name, value] : answer.headers) response.set_header(name, value);
-    response.set_content(std::move(answer.body), answer.type);
+    Send(handler(RequestOf(request)), response);
   };
 }
 
 // Paths of httplib are regular expressions.
-std::string Literally(const std::string& path) {
+std::string PatternOf(const std::string& path) {
   std::string pattern;
   for (const char c : path) {
+    if (c == '*') {
+      pattern += "(.+)";
+      continue;
+    }
     if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '/') pattern += '\\';
     pattern += c;
   }
@@ -53,19 +63,41 @@ bool Readable(const std::string& method) { return method == "GET" || method == "
 std::string WebRequest::header(const std::string& name) const { return Found(headers, name); }
 std::string WebRequest::parameter(const std::string& name) const { return Found(parameters, name); }
 
+// Counts the connections that are open or wait for a thread.
+class CountingPool : public httplib::TaskQueue {
+ public:
+  CountingPool(size_t threads, std::atomic<size_t>& connections) : connections_(connections), pool_(threads) {}
+
+  void enqueue(std::function<void()> connection) override {
+    ++connections_;
+    pool_.enqueue([this, connection = std::move(connection)] {
+      connection();
+      --connections_;
+    });
+  }
+  void shutdown() override { pool_.shutdown(); }
+
+ private:
+  std::atomic<size_t>& connections_;
+  httplib::ThreadPool pool_;
+};
+
 struct WebServer::State {
+  std::atomic<size_t> connections{0};
   httplib::Server server;
   std::thread serving;
 };
 
-WebServer::WebServer(size_t threads) : state_(std::make_unique<State>()) {
+WebServer::WebServer(size_t threads, size_t max_body_bytes) : state_(std::make_unique<State>()) {
   httplib::Server& server = state_->server;
-  server.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
+  server.new_task_queue = [threads, state = state_.get()] { return new CountingPool(threads, state->connections); };
+  // An answer is written in two pieces; the second must not wait until the first is acknowledged.
+  server.set_tcp_nodelay(true);
   server.set_read_timeout(kIdleSeconds);
   server.set_write_timeout(kIdleSeconds);
   server.set_keep_alive_timeout(kIdleSeconds);
   server.set_keep_alive_max_count(kMaxRequestsEach);
-  server.set_payload_max_length(kMaxBodyBytes);
+  server.set_payload_max_length(max_body_bytes);
   // Not shared with another process: a port that is taken must be an error.
   server.set_socket_options([](int socket) {
     const int yes = 1;
@@ -76,6 +108,11 @@ WebServer::WebServer(size_t threads) : state_(std::make_unique<State>()) {
     response.status = 405;
     response.set_header("Allow", "GET, HEAD");
     return httplib::Server::HandlerResponse::Handled;
+  });
+  server.set_post_routing_handler([threads, state = state_.get()](const httplib::Request&, httplib::Response& response) {
+    if (2 * state->connections <= threads) return;
+    response.headers.erase("Keep-Alive");
+    if (!response.has_header("Connection")) response.set_header("Connection", "close");
   });
   // The server's own words tell a stranger more than he needs.
   server.set_exception_handler(
@@ -89,11 +126,18 @@ WebServer::~WebServer() {
 }
 
 void WebServer::Get(const std::string& path, Handler handler) {
-  state_->server.Get(Literally(path), Answer(std::move(handler)));
+  state_->server.Get(PatternOf(path), Answer(std::move(handler)));
 }
 
-void WebServer::PostForm(const std::string& path, Handler handler) {
-  state_->server.Post(Literally(path), Answer(std::move(handler)));
+void WebServer::Post(const std::string& path, Handler handler) {
+  state_->server.Post(PatternOf(path), Answer(std::move(handler)));
+}
+
+void WebServer::OnError(ErrorHandler handler) {
+  state_->server.set_error_handler(
+      [handler = std::move(handler)](const httplib::Request& request, httplib::Response& response) {
+        if (response.body.empty()) Send(handler(RequestOf(request), response.status), response);
+      });
 }
 
 absl::StatusOr<std::string> WebServer::Start(const std::string& host, uint16_t port) {

@@ -1,9 +1,10 @@
 #ifndef MARQUEE_COMMON_WEB_SERVER_H_
 #define MARQUEE_COMMON_WEB_SERVER_H_
 
-// Answers HTTP requests from threads of its own: the pages and the health of marquee's programs. Takes GET and HEAD, and small
-// forms where a path asks for them; other methods are refused, and so is a body over 4 KiB. A connection that says nothing for
-// some seconds is closed.
+// Answers HTTP requests from threads of its own: the pages and the health of marquee's programs. Takes GET and HEAD, and POST
+// where a path asks for it; other methods are refused, and so is a body over a bound. A connection takes a thread while it is
+// open: one that says nothing for some seconds is closed, and once half the threads are taken connections are closed after each
+// answer, so that those who only listen do not keep others waiting.
 //
 //     WebServer server(2);
 //     server.Get("/healthz", [](const WebRequest&) { return WebResponse{.body = "ok\n"}; });
@@ -26,6 +27,10 @@
 namespace marquee {
 
 struct WebRequest {
+  std::string method = {};
+  std::string path = {};  // decoded, without the query
+  std::string part = {};  // what stands in the place of the path's star
+  std::string body = {};
   std::map<std::string, std::string> headers = {};     // names in lower case; the first of each
   std::map<std::string, std::string> parameters = {};  // of the query, or of the form
 
@@ -44,13 +49,17 @@ class WebServer {
  public:
   using Handler = std::function<WebResponse(const WebRequest&)>;
 
-  // So many requests are answered at once.
-  explicit WebServer(size_t threads);
+  // Makes the answer to a request that no handler has answered: no such path, a method that is not taken, a body too large.
+  using ErrorHandler = std::function<WebResponse(const WebRequest&, int status)>;
+
+  // So many connections are open at once; others wait.
+  explicit WebServer(size_t threads, size_t max_body_bytes = 4096);
   ~WebServer();  // waits for the requests that are being answered
 
-  // Before Start. `path` is taken as it stands.
+  // Before Start. `path` is taken as it stands, but for one star, in whose place any text may stand (WebRequest::part).
   void Get(const std::string& path, Handler handler);
-  void PostForm(const std::string& path, Handler handler);
+  void Post(const std::string& path, Handler handler);
+  void OnError(ErrorHandler handler);
 
   // Listens; once. Port 0 takes a free one. Returns "host:port" with the port in use.
   absl::StatusOr<std::string> Start(const std::string& host, uint16_t port);

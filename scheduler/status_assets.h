@@ -10,7 +10,6 @@ namespace marquee {
 std::string_view StatusHtml();
 std::string_view StatusScript();
 std::string_view StatusStyle();
-std::string_view LoginHtml();
 
 }  // namespace marquee
 

@@ -7,7 +7,6 @@
 //
 // Publish and refused_tokens may be called while it serves; they share texts with the threads that answer, no state.
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -15,15 +14,15 @@
 
 #include "absl/status/statusor.h"
 #include "common/cluster_config.h"
+#include "common/guarded_pages.h"
 #include "common/web_server.h"
-#include "scheduler/status_access.h"
 
 namespace marquee {
 
 class StatusPage {
  public:
-  // `report` is the report's path, there or not.
-  StatusPage(StatusAccess access, std::string report);
+  // An empty token: for this machine. `report` is the report's path, there or not.
+  StatusPage(std::string token, std::string report);
 
   // Returns "host:port" with the port in use.
   absl::StatusOr<std::string> Serve(const StatusPlace& place);
@@ -32,7 +31,7 @@ class StatusPage {
   void Publish(std::string json, std::string missing);
 
   // How many wrong tokens were shown.
-  uint64_t refused_tokens() const { return refused_tokens_; }
+  uint64_t refused_tokens() const { return pages_.refused_tokens(); }
 
  private:
   struct Published {
@@ -41,19 +40,12 @@ class StatusPage {
   };
 
   std::shared_ptr<const Published> published() const;
-  // Answers with what `handler` says to those that may read.
-  WebServer::Handler Guarded(bool person, WebServer::Handler handler);
-  WebResponse Enter(const WebRequest& request);
-  WebResponse Refuse(bool person, const WebRequest& request) const;
   WebResponse Report() const;
 
-  const StatusAccess access_;
   const std::string report_;
-  std::atomic<uint16_t> port_{0};
-  std::atomic<uint64_t> refused_tokens_{0};
   mutable std::mutex mutex_;
   std::shared_ptr<const Published> published_;  // under mutex_
-  WebServer server_;                            // the last member: its threads use the others
+  GuardedPages pages_;                          // the last member: its threads use the others
 };
 
 }  // namespace marquee

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "common/program.h"
 #include "common/trace_merge.h"
+#include "common/web_access.h"
 #include "dataset/atomic_file.h"
 #include "dataset/evaluation.h"
 #include "scheduler/feature_interactions.h"
@@ -191,11 +192,11 @@ absl::Status SweepRunner::StartCoordinator() {
 absl::Status SweepRunner::ServeStatus() {
   std::string token;
   if (!cluster_.config().status.token_file.empty()) {
-    absl::StatusOr<std::string> read = ReadToken(cluster_.config().status.token_file);
+    absl::StatusOr<std::string> read = ReadToken(cluster_.config().status.token_file, "status.token_file");
     if (!read.ok()) return read.status();
     token = *std::move(read);
   }
-  status_page_ = std::make_unique<StatusPage>(StatusAccess(std::move(token)), PathOf("report.html"));
+  status_page_ = std::make_unique<StatusPage>(std::move(token), PathOf("report.html"));
   absl::StatusOr<std::string> endpoint = status_page_->Serve(cluster_.config().status);
   if (!endpoint.ok()) return endpoint.status();
   status_endpoint_ = *std::move(endpoint);

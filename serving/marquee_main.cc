@@ -1,13 +1,14 @@
 // marquee: what needs no cluster.
 //
 //     marquee recommend --model DIR --user ID   movies for a user, from a kept model; --rate MOVIE=RATING for a guest
+//     marquee serve --model DIR                 the movie page, and the same as JSON
 //     marquee export --model DIR --out DIR      a kept model as arrays and TorchScript
 //     marquee keygen --out DIR                  the key files of a cluster with `security: curve`
 //     marquee metrics                           docs/metrics.md
 //     marquee targets --cluster FILE            where Prometheus finds a cluster's processes
 //     marquee trace FOLDER --out FILE           one trace of what processes wrote with --trace-folder
 //
-// Exit codes: 0; 1 it could not be done; 2 the command line is wrong.
+// Exit codes: 0; 1 it could not be done; 2 the command line is wrong; 130 and 143 `serve` was stopped by Ctrl-C or SIGTERM.
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -32,6 +33,7 @@
 #include "serving/kept_model.h"
 #include "serving/recommendations.h"
 #include "serving/recommender.h"
+#include "serving/serve.h"
 #include "serving/title_search.h"
 
 namespace marquee {
@@ -46,11 +48,15 @@ constexpr const char* kExamples = R"(Examples:
   And for somebody who is not in the data, from a few ratings:
     marquee recommend --model runs/retrieval --rate "toy story=5" --rate "heat=2"
 
+  The same for browsers and programs, at http://127.0.0.1:7780/; stars are predicted by another model of the same data:
+    marquee serve --model runs/best-retrieval --predictions runs/best-rating
+
   Keys for a cluster on more than one machine, and a look at its checkpoints:
     marquee keygen --out keys
     marquee checkpoint verify runs/retrieval/checkpoints
 
-`marquee COMMAND --help` says more of each. Exit codes: 0, 1 it could not be done, 2 the command line is wrong.
+`marquee COMMAND --help` says more of each. Exit codes: 0, 1 it could not be done, 2 the command line is wrong, 130 and 143
+`serve` was stopped by Ctrl-C or SIGTERM.
 Read on: docs/serving.md, docs/security.md, docs/checkpoints.md.)";
 
 struct ModelFlags {
@@ -73,13 +79,6 @@ struct ExportFlags {
 
 absl::StatusOr<std::unique_ptr<KeptModel>> Open(const ModelFlags& flags) { return KeptModel::Open(flags.model, flags.data); }
 
-TitleSearch SearchOf(const KeptModel& model, const Recommender& recommender) {
-  std::vector<TitleSearch::Movie> movies(model.data().rated_items());
-  for (uint32_t movie = 0; movie < movies.size(); ++movie) movies[movie].title = recommender.TitleOf(movie);
-  for (const uint32_t movie : model.data().item_of()) ++movies[movie].ratings;
-  return TitleSearch(movies);
-}
-
 // Of texts MOVIE=RATING, where MOVIE is a movie's key or words of its title.
 absl::StatusOr<std::vector<GuestRating>> ParseRatings(const KeptModel& model, const Recommender& recommender,
                                                       const std::vector<std::string>& texts) {
@@ -94,9 +93,7 @@ absl::StatusOr<std::vector<GuestRating>> ParseRatings(const KeptModel& model, co
     }
     const std::string name = text.substr(0, equals);
     std::vector<uint32_t> found;
-    for (uint32_t movie = 0; movie < model.data().rated_items() && found.empty(); ++movie) {
-      if (recommender.KeyOf(movie) == name) found = {movie};
-    }
+    if (const absl::StatusOr<uint32_t> movie = recommender.FindMovie(name); movie.ok()) found = {*movie};
     if (found.empty()) found = search.Find(name, 1);
     if (found.empty()) return absl::NotFoundError(fmt::format("--rate: no movie has the key or the title '{}'", name));
     for (const GuestRating& before : ratings) {
@@ -174,6 +171,36 @@ void AddModelFlags(CLI::App* command, ModelFlags& flags) {
   command->add_option("--data", flags.data, "The data file, if it is no longer where it was during training");
 }
 
+constexpr const char* kServeHelp = R"(Examples:
+  For whoever sits at this machine, at http://127.0.0.1:7780/:
+    marquee serve --model runs/retrieval
+
+  For others too, who must know a token:
+    head -c 24 /dev/urandom | base64 > movies.token; chmod 600 movies.token
+    marquee serve --model runs/retrieval --host 0.0.0.0 --token-file movies.token
+
+  For a program:
+    curl 'http://127.0.0.1:7780/api/search?q=toy+story'
+    curl 'http://127.0.0.1:7780/api/users/42/recommendations?count=5'
+    curl http://127.0.0.1:7780/api/recommendations -d '{"ratings": [{"movie": "1", "rating": 5}]}'
+
+/healthz, /readyz and /metrics are served beside these. SIGTERM ends it once what has been asked is answered. Read on: docs/serving.md.)";
+
+void AddServeFlags(CLI::App* command, ServeOptions& options) {
+  command->footer(kServeHelp);
+  command->add_option("--model", options.model, "A kept model (runs/NAME/models/TRIAL), or a run that has kept one")
+      ->required();
+  command->add_option("--predictions", options.predictions,
+                      "Another kept model of the same data, which predicts the ratings of the movies that the first one finds");
+  command->add_option("--data", options.data, "The data file, if it is no longer where it was during training");
+  command->add_option("--host", options.host, "The address to listen on; any but loopback needs --token-file")
+      ->capture_default_str();
+  command->add_option("--port", options.port, "The port; 0: a free one")->capture_default_str();
+  command->add_option("--token-file", options.token_file,
+                      "A file whose first line is the token that readers must know; nobody else may read it");
+  command->add_flag("--approximate", options.approximate, "Search an approximate index, for very many movies");
+}
+
 absl::Status PrintCheckpoints(const std::string& folder) {
   const absl::StatusOr<std::string> text = ListCheckpoints(RealFileSystem(), folder);
   if (!text.ok()) return text.status();
@@ -223,6 +250,11 @@ int Main(int argc, char** argv) {
                       "Search an approximate index, and say how much of the exact one's answers it finds");
   recommend->add_flag("--json", recommend_flags.json, "Print JSON");
 
+  ServeOptions serve_options;
+  CLI::App* const serving =
+      app.add_subcommand("serve", "The movie page: recommendations for browsers, and as JSON for programs");
+  AddServeFlags(serving, serve_options);
+
   ExportFlags export_flags;
   CLI::App* const exporting = app.add_subcommand("export", "A kept model as .npy arrays, TorchScript and a manifest");
   AddModelFlags(exporting, model);
@@ -266,11 +298,13 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (recommend->parsed()) status = Recommend(model, recommend_flags);
+  if (serving->parsed()) status = Serve(serve_options);
   if (exporting->parsed()) status = ExportModel(model, export_flags);
   if (keygen->parsed()) status = Keygen(folder);
   if (targets->parsed()) status = PrintTargets(cluster, run);
   if (metrics->parsed()) fmt::print("{}", MetricsPage());
-  return status.ok() ? 0 : Fail("marquee", status);
+  if (!status.ok()) return Fail("marquee", status);
+  return StopSignal() != 0 ? 128 + StopSignal() : 0;
 }
 
 }  // namespace

@@ -19,12 +19,12 @@ std::string Shortened(const std::string& text, size_t width) {
   return text.substr(0, end) + "…";
 }
 
-std::string Reasons(const Recommender& recommender, const std::vector<Reason>& reasons) {
+std::string Reasons(const Recommender& recommender, Recommender::ReasonKind kind, const std::vector<Reason>& reasons) {
   std::vector<std::string> titles;
   for (const Reason& reason : reasons) {
     titles.push_back(fmt::format("{} (rated {:g})", recommender.TitleOf(reason.movie), reason.rating));
   }
-  const bool history = recommender.reason_kind() == Recommender::ReasonKind::kHistory;
+  const bool history = kind == Recommender::ReasonKind::kHistory;
   return fmt::format("{} {}", history ? "because of" : "like", fmt::join(titles, ", "));
 }
 
@@ -50,7 +50,8 @@ std::string Figures(const Recommendation& movie) {
   return fmt::format("{}", fmt::join(figures, ", "));
 }
 
-std::string MoviesText(const Recommender& recommender, const std::vector<Recommendation>& movies) {
+std::string MoviesText(const Recommender& recommender, Recommender::ReasonKind kind,
+                       const std::vector<Recommendation>& movies) {
   if (movies.empty()) return "none\n";
   std::string text;
   size_t number = 1;
@@ -60,7 +61,7 @@ std::string MoviesText(const Recommender& recommender, const std::vector<Recomme
     if (const auto genres = recommender.GenresOf(movie.movie); !genres.empty()) {
       text += fmt::format("     {}\n", fmt::join(genres, ", "));
     }
-    if (!movie.reasons.empty()) text += fmt::format("     {}\n", Reasons(recommender, movie.reasons));
+    if (!movie.reasons.empty()) text += fmt::format("     {}\n", Reasons(recommender, kind, movie.reasons));
   }
   return text;
 }
@@ -84,6 +85,10 @@ nlohmann::ordered_json MoviesJson(const Recommender& recommender, const std::vec
                                   {"rating", reason.rating},
                                   {"share", reason.share}});
     }
+    entry["traits"] = Json::array();
+    for (const Trait& trait : movie.traits) {
+      entry["traits"].push_back({{"column", trait.column}, {"value", trait.value}, {"share", trait.share}});
+    }
   }
   return json;
 }
@@ -92,7 +97,7 @@ nlohmann::ordered_json MoviesJson(const Recommender& recommender, const std::vec
 
 std::string RecommendationsText(const Recommender& recommender, uint32_t user, const std::vector<Recommendation>& movies) {
   return fmt::format("Movies for user {}, who has rated {}\n\n{}", recommender.UserKeyOf(user), recommender.RatedBy(user),
-                     MoviesText(recommender, movies));
+                     MoviesText(recommender, recommender.reason_kind(), movies));
 }
 
 nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint32_t user,
@@ -113,7 +118,7 @@ std::string GuestRecommendationsText(const Recommender& recommender, const std::
   std::string text = "Movies for somebody who has rated\n";
   for (const GuestRating& rating : rated)
     text += fmt::format("     {:g}  {}\n", rating.rating, recommender.TitleOf(rating.item));
-  return text + "\n" + MoviesText(recommender, movies);
+  return text + "\n" + MoviesText(recommender, recommender.guest_reason_kind(), movies);
 }
 
 nlohmann::ordered_json GuestRecommendationsJson(const Recommender& recommender, const std::vector<GuestRating>& rated,
@@ -124,6 +129,7 @@ nlohmann::ordered_json GuestRecommendationsJson(const Recommender& recommender, 
     json["rated_movies"].push_back(
         {{"movie", recommender.KeyOf(rating.item)}, {"title", recommender.TitleOf(rating.item)}, {"rating", rating.rating}});
   }
+  json["reasons"] = Name(recommender.guest_reason_kind());
   json["movies"] = MoviesJson(recommender, movies);
   return json;
 }

@@ -16,7 +16,7 @@ std::string RecommendationsText(const Recommender& recommender, uint32_t user, c
 
 // {"user", "rated": movies that the user has rated, "best_liked": [{"movie", "title", "rating"}], "reasons": "history" |
 // "likeness" | "none", "movies": [{"movie", "title", "genres", "seen", "score", "rating", "liked", "because": [{"movie",
-// "title", "rating", "share"}]}]}; what a model does not give is not there.
+// "title", "rating", "share"}], "traits": [{"column", "value", "share"}]}]}; what a model does not give is not there.
 nlohmann::ordered_json RecommendationsJson(const Recommender& recommender, uint32_t user,
                                            const std::vector<Recommendation>& movies);
 

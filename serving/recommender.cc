@@ -38,6 +38,15 @@ absl::InlinedVector<uint32_t, 8> CodesOf(const Column& column, uint32_t movie) {
   return {column.code(movie)};
 }
 
+// The first row of each key.
+absl::flat_hash_map<std::string_view, uint32_t> KeysOf(const Column& key, size_t rows) {
+  absl::flat_hash_map<std::string_view, uint32_t> keys;
+  for (uint32_t row = 0; row < rows; ++row) {
+    if (key.code(row) != kNullCode) keys.try_emplace(key.value(key.code(row)), row);
+  }
+  return keys;
+}
+
 void KeepBest(size_t count, std::vector<MovieScore>& movies) {
   std::sort(movies.begin(), movies.end(), RanksBefore);
   if (movies.size() > count) movies.resize(count);
@@ -50,7 +59,10 @@ Recommender::Recommender(KeptModel& model)
       retrieval_(model.model().retrieval()),
       rating_(model.model().rating()),
       known_(model.data(), {&model.split().train, &model.split().validation, &model.split().test}) {
-  if (rating_ != nullptr) predictor_.emplace(model_, *rating_);
+  if (rating_ != nullptr) predictor_ = std::make_unique<Predictor>(model_, *rating_);
+  const Dataset& data = model_.data();
+  users_ = KeysOf(data.user_key(), data.users());
+  movies_ = KeysOf(data.item_key(), data.rated_items());
 }
 
 absl::StatusOr<std::unique_ptr<Recommender>> Recommender::Make(KeptModel& model, Index index) {
@@ -70,6 +82,29 @@ absl::StatusOr<std::unique_ptr<Recommender>> Recommender::Make(KeptModel& model,
   return recommender;
 }
 
+absl::Status Recommender::TakePredictionsOf(const Recommender& other) {
+  const std::string& trial = other.model_.manifest().trial;
+  if (other.model_.manifest().data_checksum != model_.manifest().data_checksum) {
+    return absl::InvalidArgumentError(fmt::format("trial {}: was trained on other data ({}) than trial {} ({})", trial,
+                                                  other.model_.data().name(), model_.manifest().trial, model_.data().name()));
+  }
+  if (other.rating_ == nullptr || other.rating_->meaning() == RatingInference::Meaning::kScore) {
+    return absl::InvalidArgumentError(
+        fmt::format("trial {}: its kind of model predicts no ratings; give one of kind ranking, dcn or joint", trial));
+  }
+  if (retrieval_ == nullptr) {
+    return absl::InvalidArgumentError(fmt::format(
+        "trial {}: ranks movies by what it predicts itself; give a model of kind two_tower, sequence or joint in its place",
+        model_.manifest().trial));
+  }
+  rater_ = &other;
+  return absl::OkStatus();
+}
+
+bool Recommender::predicts() const {
+  return rater().rating_ != nullptr && rater().rating_->meaning() != RatingInference::Meaning::kScore;
+}
+
 void Recommender::UseVectors(Index index) {
   const torch::Tensor vectors = retrieval_->MovieVectors();
   width_ = static_cast<size_t>(vectors.size(1));
@@ -80,7 +115,7 @@ void Recommender::UseVectors(Index index) {
   reason_kind_ = ReasonKind::kLikeness;
   const std::unique_ptr<Step> step = retrieval_->PlanUsers({0}, kNow);
   model_.Fill(*step);
-  if (known_.size(0) > 0 && !retrieval_->HistoryShares(*step, 0, 0).empty()) reason_kind_ = ReasonKind::kHistory;
+  if (!retrieval_->HistoryShares(*step, 0, {0U}).empty()) reason_kind_ = ReasonKind::kHistory;
 }
 
 // What the model makes of movies: factors, or else what its layers are given of them.
@@ -92,28 +127,39 @@ void Recommender::UseMovieFactors() {
   reason_kind_ = ReasonKind::kLikeness;
 }
 
-absl::StatusOr<uint32_t> Recommender::FindUser(const std::string& id) const {
-  const Column& key = model_.data().user_key();
-  for (uint32_t user = 0; user < model_.data().users(); ++user) {
-    if (key.code(user) != kNullCode && key.value(key.code(user)) == id) return user;
-  }
-  return absl::NotFoundError(
-      fmt::format("{} {}: not among the {} users of {}", key.name(), id, model_.data().users(), model_.data().name()));
+absl::StatusOr<uint32_t> Recommender::FindUser(std::string_view id) const {
+  if (const auto found = users_.find(id); found != users_.end()) return found->second;
+  return absl::NotFoundError(fmt::format("{} {}: not among the {} users of {}", model_.data().user_key().name(), id,
+                                         model_.data().users(), model_.data().name()));
 }
 
-Recommender::Person Recommender::PersonOf(uint32_t user) {
+absl::StatusOr<uint32_t> Recommender::FindMovie(std::string_view id) const {
+  if (const auto found = movies_.find(id); found != movies_.end()) return found->second;
+  return absl::NotFoundError(fmt::format("{} {}: not among the {} rated movies of {}", model_.data().item_key().name(), id,
+                                         model_.data().rated_items(), model_.data().name()));
+}
+
+Recommender::Person Recommender::PersonOf(uint32_t user) const {
   Person person;
   for (const uint32_t interaction : known_.Of(user)) {
     person.rated.push_back({model_.data().item_of()[interaction], model_.data().label()[interaction]});
     if (person.seen.empty() || person.seen.back() != person.rated.back().item) person.seen.push_back(person.rated.back().item);
   }
   person.reasons = reason_kind_;
-  if (retrieval_ != nullptr) AddQuery(retrieval_->PlanUsers({user}, kNow), person);
-  if (predictor_.has_value()) person.rating = predictor_->Of(user);
+  if (retrieval_ != nullptr) {
+    const std::lock_guard<std::mutex> lock(model_mutex_);
+    AddQuery(retrieval_->PlanUsers({user}, kNow), person);
+  }
+  if (rater().predictor_ != nullptr) person.rating = rater().RatingOf(user);
   return person;
 }
 
-Recommender::Person Recommender::GuestOf(absl::Span<const GuestRating> rated) {
+Predictor::User Recommender::RatingOf(uint32_t user) const {
+  const std::lock_guard<std::mutex> lock(model_mutex_);
+  return predictor_->Of(user);
+}
+
+Recommender::Person Recommender::GuestOf(absl::Span<const GuestRating> rated) const {
   Person guest;
   guest.rated.assign(rated.begin(), rated.end());
   for (const GuestRating& one : rated) guest.seen.push_back(one.item);
@@ -122,20 +168,27 @@ Recommender::Person Recommender::GuestOf(absl::Span<const GuestRating> rated) {
     guest.fitted = retrieval_fold_in_->Fit(rated);
     guest.query.assign(guest.fitted->vector.data(), guest.fitted->vector.data() + guest.fitted->vector.size());
   } else if (retrieval_ != nullptr) {
+    const std::lock_guard<std::mutex> lock(model_mutex_);
     AddQuery(retrieval_->PlanGuest(rated), guest);
   }
-  if (rating_fold_in_.has_value()) {
-    FoldIn::Fitted factors = rating_fold_in_->Fit(rated);
+  if (rater().rating_fold_in_.has_value()) {
+    FoldIn::Fitted factors = rater().rating_fold_in_->Fit(rated);
     const torch::Tensor row = torch::empty({1, factors.vector.size()});
     std::copy_n(factors.vector.data(), factors.vector.size(), row.data_ptr<float>());
     guest.rating = Predictor::User{row, {}};
     if (retrieval_ == nullptr) guest.fitted = std::move(factors);
   }
-  guest.reasons = guest.fitted.has_value() ? ReasonKind::kHistory : reason_kind_;
+  guest.reasons = guest_reason_kind();
   return guest;
 }
 
-void Recommender::AddQuery(std::unique_ptr<Step> step, Person& to) {
+// What is fitted to the ratings is made of them.
+Recommender::ReasonKind Recommender::guest_reason_kind() const {
+  const bool fitted = retrieval_fold_in_.has_value() || (retrieval_ == nullptr && rating_fold_in_.has_value());
+  return fitted ? ReasonKind::kHistory : reason_kind_;
+}
+
+void Recommender::AddQuery(std::unique_ptr<Step> step, Person& to) const {
   const torch::NoGradGuard no_grad;
   model_.Fill(*step);
   to.query = Values(retrieval_->UserVectors(*step));
@@ -186,18 +239,18 @@ void Recommender::AddPrediction(float prediction, Recommendation& to) const {
   }
 }
 
-std::vector<Recommendation> Recommender::Recommend(uint32_t user, const RecommendOptions& options) {
+std::vector<Recommendation> Recommender::Recommend(uint32_t user, const RecommendOptions& options) const {
   return RecommendTo(PersonOf(user), options);
 }
 
 std::vector<Recommendation> Recommender::RecommendToGuest(absl::Span<const GuestRating> rated,
-                                                          const RecommendOptions& options) {
+                                                          const RecommendOptions& options) const {
   RecommendOptions unseen = options;
   unseen.unseen = true;
   return RecommendTo(GuestOf(rated), unseen);
 }
 
-std::vector<Recommendation> Recommender::RecommendTo(const Person& person, const RecommendOptions& options) {
+std::vector<Recommendation> Recommender::RecommendTo(const Person& person, const RecommendOptions& options) const {
   const std::vector<MovieScore> ranked =
       retrieval_ != nullptr ? RankByVectors(person, options) : RankByPredictions(person, options);
   std::vector<Recommendation> recommendations;
@@ -210,8 +263,8 @@ std::vector<Recommendation> Recommender::RecommendTo(const Person& person, const
     movies.push_back(movie.movie);
   }
   if (person.rating.has_value()) {
-    const std::vector<float> predictions = predictor_->Predict(*person.rating, movies);
-    for (size_t i = 0; i < movies.size(); ++i) AddPrediction(predictions[i], recommendations[i]);
+    const std::vector<float> predictions = rater().predictor_->Predict(*person.rating, movies);
+    for (size_t i = 0; i < movies.size(); ++i) rater().AddPrediction(predictions[i], recommendations[i]);
   }
   if (options.reasons > 0) AddReasons(person, options.reasons, recommendations);
   return recommendations;
@@ -233,7 +286,7 @@ absl::Status Recommender::PrepareForGuests() {
     }
     retrieval_fold_in_ = MakeFoldIn(torch::cat(vectors, 0), vectors_, FoldIn::Wanted::kScore, 0);
   }
-  const bool fits_ratings = predictor_.has_value() && predictor_->only_factors();
+  const bool fits_ratings = predictor_ != nullptr && predictor_->only_factors();
   const bool of_stars = fits_ratings && rating_->meaning() == RatingInference::Meaning::kRating;
   if (of_stars || (fits_ratings && retrieval_ == nullptr)) {
     rating_fold_in_ =
@@ -269,30 +322,47 @@ FoldIn Recommender::MakeFoldIn(const torch::Tensor& users, absl::Span<const floa
 // --------------------------------------------------------------------------------------------------------- reasons
 
 void Recommender::AddReasons(const Person& person, size_t count, std::vector<Recommendation>& to) const {
-  if (person.reasons == ReasonKind::kNone) return;
-  for (Recommendation& recommendation : to) {
-    std::vector<Reason> reasons = AllReasons(person, recommendation.movie);
+  if (person.reasons == ReasonKind::kNone || to.empty()) return;
+  std::vector<std::vector<Reason>> all = AllReasons(person, to);
+  for (size_t i = 0; i < to.size(); ++i) {
+    std::vector<Reason>& reasons = all[i];
     reasons.erase(std::remove_if(reasons.begin(), reasons.end(),
-                                 [&](const Reason& r) { return r.movie == recommendation.movie || !(r.share > 0); }),
+                                 [&](const Reason& r) { return r.movie == to[i].movie || !(r.share > 0); }),
                   reasons.end());
     std::stable_sort(reasons.begin(), reasons.end(), [](const Reason& a, const Reason& b) { return a.share > b.share; });
-    recommendation.traits = TraitsOf(recommendation.movie, reasons);
+    to[i].traits = TraitsOf(to[i].movie, reasons);
     if (reasons.size() > count) reasons.resize(count);
-    recommendation.reasons = std::move(reasons);
+    to[i].reasons = std::move(reasons);
   }
 }
 
-std::vector<Reason> Recommender::AllReasons(const Person& person, uint32_t movie) const {
-  if (person.reasons == ReasonKind::kLikeness) return ByLikeness(person, movie);
-  std::vector<float> shares;
-  if (!person.fitted.has_value()) {
-    shares = retrieval_->HistoryShares(*person.step, 0, movie);
-  } else {
-    shares = (retrieval_ != nullptr ? retrieval_fold_in_ : rating_fold_in_)->Shares(*person.fitted, movie);
+std::vector<std::vector<Reason>> Recommender::AllReasons(const Person& person,
+                                                         const std::vector<Recommendation>& movies) const {
+  std::vector<std::vector<Reason>> reasons(movies.size());
+  if (person.reasons == ReasonKind::kLikeness) {
+    for (size_t i = 0; i < movies.size(); ++i) reasons[i] = ByLikeness(person, movies[i].movie);
+    return reasons;
   }
-  std::vector<Reason> reasons;
-  for (size_t i = 0; i < shares.size(); ++i) reasons.push_back({person.rated[i].item, person.rated[i].rating, shares[i]});
+  const std::vector<std::vector<float>> shares = SharesOf(person, movies);
+  for (size_t i = 0; i < movies.size(); ++i) {
+    for (size_t j = 0; j < shares[i].size(); ++j) {
+      reasons[i].push_back({person.rated[j].item, person.rated[j].rating, shares[i][j]});
+    }
+  }
   return reasons;
+}
+
+std::vector<std::vector<float>> Recommender::SharesOf(const Person& person, const std::vector<Recommendation>& movies) const {
+  std::vector<uint32_t> items;
+  for (const Recommendation& movie : movies) items.push_back(movie.movie);
+  if (!person.fitted.has_value()) {
+    const std::lock_guard<std::mutex> lock(model_mutex_);
+    return retrieval_->HistoryShares(*person.step, 0, items);
+  }
+  const FoldIn& fold_in = retrieval_ != nullptr ? *retrieval_fold_in_ : *rating_fold_in_;
+  std::vector<std::vector<float>> shares;
+  for (const uint32_t item : items) shares.push_back(fold_in.Shares(*person.fitted, item));
+  return shares;
 }
 
 // Only movies that the user has rated no lower than their mean speak for another.
@@ -303,10 +373,11 @@ std::vector<Reason> Recommender::ByLikeness(const Person& person, uint32_t movie
   const auto vector = [&](uint32_t of) {
     return Eigen::Map<const Eigen::VectorXf>(vectors_.data() + of * width_, static_cast<Eigen::Index>(width_));
   };
+  const float length = vector(movie).norm();
   std::vector<Reason> reasons;
   for (const GuestRating& one : person.rated) {
     if (one.rating < mean) continue;
-    const float lengths = vector(movie).norm() * vector(one.item).norm();
+    const float lengths = length * vector(one.item).norm();
     if (lengths > 0) reasons.push_back({one.item, one.rating, vector(movie).dot(vector(one.item)) / lengths});
   }
   return reasons;
@@ -319,13 +390,16 @@ std::vector<Trait> Recommender::TraitsOf(uint32_t movie, const std::vector<Reaso
   for (const char* name : kTraitColumns) {
     const Column* column = model_.data().column(name);
     if (column == nullptr || column->level() != Column::Level::kItem) continue;
-    for (const uint32_t code : CodesOf(*column, movie)) {
-      float share = 0;
-      for (const Reason& reason : reasons) {
-        const absl::InlinedVector<uint32_t, 8> codes = CodesOf(*column, reason.movie);
-        if (std::find(codes.begin(), codes.end(), code) != codes.end()) share += reason.share;
+    const absl::InlinedVector<uint32_t, 8> values = CodesOf(*column, movie);
+    absl::InlinedVector<float, 8> shares(values.size(), 0.0F);
+    for (const Reason& reason : reasons) {  // of which there may be thousands
+      for (const uint32_t code : CodesOf(*column, reason.movie)) {
+        const auto found = std::find(values.begin(), values.end(), code);
+        if (found != values.end()) shares[static_cast<size_t>(found - values.begin())] += reason.share;
       }
-      if (share > 0) traits.push_back({name, std::string(column->value(code)), std::min(share / all, 1.0F)});
+    }
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (shares[i] > 0) traits.push_back({name, std::string(column->value(values[i])), std::min(shares[i] / all, 1.0F)});
     }
   }
   std::stable_sort(traits.begin(), traits.end(), [](const Trait& a, const Trait& b) { return a.share > b.share; });
@@ -367,8 +441,9 @@ std::vector<Reason> Recommender::BestLiked(uint32_t user, size_t count) const {
   return best;
 }
 
-double Recommender::IndexRecall(size_t users, size_t count) {
+double Recommender::IndexRecall(size_t users, size_t count) const {
   if (approximate_ == nullptr) return 1.0;
+  const std::lock_guard<std::mutex> lock(model_mutex_);
   std::vector<uint32_t> asked(std::min(users, model_.data().users()));
   std::iota(asked.begin(), asked.end(), 0U);
   const std::unique_ptr<Step> step = retrieval_->PlanUsers(asked, kNow);

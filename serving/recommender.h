@@ -9,16 +9,21 @@
 // test part too.
 //
 // A guest is somebody who is not in the data and rates a few movies. A model whose query is made of histories is given these as
-// the history; for any other a user's vector is fitted to them (serving/fold_in.h), and so are the factors of a rating. Not
-// thread-safe.
+// the history; for any other a user's vector is fitted to them (serving/fold_in.h), and so are the factors of a rating.
+//
+// Once Make and PrepareForGuests have returned, several threads may ask at once. The model itself makes one user's vector (and
+// explains one answer) at a time; all else, most of it, goes on side by side.
 
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "serving/fold_in.h"
@@ -63,25 +68,36 @@ struct RecommendOptions {
 class Recommender {
  public:
   enum class Index { kExact, kApproximate };
-  // What Reason::share is a share of.
+  // What Reason::share is.
   enum class ReasonKind { kNone, kHistory, kLikeness };
 
   // `model` must outlive the recommender. FailedPrecondition for a model that neither ranks nor predicts, and for an
   // approximate index where there are no vectors.
   static absl::StatusOr<std::unique_ptr<Recommender>> Make(KeptModel& model, Index index = Index::kExact);
 
-  // NotFound for a user who is not in the data, naming the column.
-  absl::StatusOr<uint32_t> FindUser(const std::string& id) const;
+  // NotFound, naming the column, for a user who is not in the data, and for a movie that nobody in it has rated.
+  absl::StatusOr<uint32_t> FindUser(std::string_view id) const;
+  absl::StatusOr<uint32_t> FindMovie(std::string_view id) const;
 
-  std::vector<Recommendation> Recommend(uint32_t user, const RecommendOptions& options);
+  std::vector<Recommendation> Recommend(uint32_t user, const RecommendOptions& options) const;
   ReasonKind reason_kind() const { return reason_kind_; }
 
   // Once, before the first guest. FailedPrecondition, with the reason, for a model that can say nothing of guests.
   absl::Status PrepareForGuests();
   // `rated` are rated items, each once, in the order in which they were rated; they are never recommended.
-  std::vector<Recommendation> RecommendToGuest(absl::Span<const GuestRating> rated, const RecommendOptions& options);
-  bool predicts() const { return rating_ != nullptr; }
-  bool predicts_for_guests() const { return rating_fold_in_.has_value(); }
+  std::vector<Recommendation> RecommendToGuest(absl::Span<const GuestRating> rated, const RecommendOptions& options) const;
+  ReasonKind guest_reason_kind() const;
+
+  // From now on predictions are those of another model, for one that ranks movies and predicts nothing, or predicts worse. It
+  // must outlive this one and be prepared for guests, if there are any. InvalidArgument for a model of other data, for one that
+  // predicts neither ratings nor liking, and where this one ranks movies by its own predictions.
+  absl::Status TakePredictionsOf(const Recommender& other);
+  bool predicts() const;
+  bool predicts_for_guests() const { return rater().rating_fold_in_.has_value(); }
+
+  // The vector by whose product with movies' movies are ranked. Empty without vectors; a guest's needs PrepareForGuests.
+  std::vector<float> VectorOf(uint32_t user) const { return PersonOf(user).query; }
+  std::vector<float> GuestVectorOf(absl::Span<const GuestRating> rated) const { return GuestOf(rated).query; }
 
   // Of a movie. Without a column movie_title, its title is its key; without movie_genres, it has none.
   std::string TitleOf(uint32_t movie) const;
@@ -89,7 +105,7 @@ class Recommender {
   std::string KeyOf(uint32_t movie) const;
 
   // The share of the first `count` movies of the first `users` users that the index in use finds. Needs vectors.
-  double IndexRecall(size_t users, size_t count);
+  double IndexRecall(size_t users, size_t count) const;
 
   // What the user has rated: how many movies, and the best liked, the latest in the data file first among equals.
   std::string UserKeyOf(uint32_t user) const;
@@ -103,8 +119,8 @@ class Recommender {
     std::vector<uint32_t> seen;      // ascending, each once
     std::unique_ptr<Step> step;      // of retrieval's query; not where it was fitted
     std::vector<float> query;
-    std::optional<Predictor::User> rating;
-    std::optional<FoldIn::Fitted> fitted;  // what ranks movies, if it was fitted
+    std::optional<Predictor::User> rating;  // of rater()
+    std::optional<FoldIn::Fitted> fitted;   // what ranks movies, if it was fitted
     ReasonKind reasons = ReasonKind::kNone;
 
     bool Saw(uint32_t movie) const { return std::binary_search(seen.begin(), seen.end(), movie); }
@@ -114,20 +130,25 @@ class Recommender {
 
   void UseVectors(Index index);
   void UseMovieFactors();
+  const Recommender& rater() const { return rater_ != nullptr ? *rater_ : *this; }
+  Predictor::User RatingOf(uint32_t user) const;
   FoldIn MakeFoldIn(const torch::Tensor& users, absl::Span<const float> movies, FoldIn::Wanted wanted, float constant) const;
-  Person PersonOf(uint32_t user);
-  Person GuestOf(absl::Span<const GuestRating> rated);
-  void AddQuery(std::unique_ptr<Step> step, Person& to);
-  std::vector<Recommendation> RecommendTo(const Person& person, const RecommendOptions& options);
+  Person PersonOf(uint32_t user) const;
+  Person GuestOf(absl::Span<const GuestRating> rated) const;
+  void AddQuery(std::unique_ptr<Step> step, Person& to) const;  // under model_mutex_
+  std::vector<Recommendation> RecommendTo(const Person& person, const RecommendOptions& options) const;
   std::vector<MovieScore> RankByVectors(const Person& person, const RecommendOptions& options) const;
   std::vector<MovieScore> RankByPredictions(const Person& person, const RecommendOptions& options) const;
   void AddPrediction(float prediction, Recommendation& to) const;
   void AddReasons(const Person& person, size_t count, std::vector<Recommendation>& to) const;
-  std::vector<Reason> AllReasons(const Person& person, uint32_t movie) const;
+  // Of each movie: everything that speaks for it or against it.
+  std::vector<std::vector<Reason>> AllReasons(const Person& person, const std::vector<Recommendation>& movies) const;
+  std::vector<std::vector<float>> SharesOf(const Person& person, const std::vector<Recommendation>& movies) const;
   std::vector<Reason> ByLikeness(const Person& person, uint32_t movie) const;
   std::vector<Trait> TraitsOf(uint32_t movie, const std::vector<Reason>& reasons) const;
 
   KeptModel& model_;
+  mutable std::mutex model_mutex_;  // for what retrieval_, rating_ and predictor_->Of are asked
   RetrievalInference* retrieval_;
   RatingInference* rating_;
   const History known_;         // everything that the split's parts have
@@ -137,9 +158,12 @@ class Recommender {
   std::unique_ptr<MovieIndex> exact_;
   std::unique_ptr<MovieIndex> approximate_;  // where it is used
   ReasonKind reason_kind_ = ReasonKind::kNone;
-  std::optional<Predictor> predictor_;       // where there is a rating
-  std::optional<FoldIn> retrieval_fold_in_;  // for guests, where it is needed
-  std::optional<FoldIn> rating_fold_in_;     // likewise
+  std::unique_ptr<Predictor> predictor_;                   // where there is a rating
+  const Recommender* rater_ = nullptr;                     // whose predictions are used, if not the own ones
+  std::optional<FoldIn> retrieval_fold_in_;                // for guests, where it is needed
+  std::optional<FoldIn> rating_fold_in_;                   // likewise
+  absl::flat_hash_map<std::string_view, uint32_t> users_;  // by key; texts are the data's
+  absl::flat_hash_map<std::string_view, uint32_t> movies_;
 };
 
 }  // namespace marquee

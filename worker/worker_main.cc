@@ -21,7 +21,7 @@
 #include "dataset/dataset.h"
 #include "worker/client/driver.h"
 #include "worker/client/keep_alive.h"
-#include "worker/compute_device.h"
+#include "worker/models/compute_device.h"
 #include "worker/trial_runner.h"
 #include "worker/worker_metrics.h"
 

@@ -2,13 +2,17 @@
 so), results go to a temporary folder, long sweeps are replaced by the demo's; a command that this test does not know fails it, so
 that the page cannot drift from what works."""
 
+import json
 import os
 import pathlib
 import re
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
+import urllib.error
+import urllib.request
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ["MARQUEE_BIN"])
@@ -93,6 +97,25 @@ class ReadmeTest(unittest.TestCase):
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.kill)
 
+    def serve(self, command):
+        process = subprocess.Popen("exec " + command, shell=True, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        address = process.stdout.readline().removeprefix("Movies: ").strip()
+        deadline = time.monotonic() + 120
+        while True:
+            self.assertIsNone(process.poll(), "it has ended")
+            self.assertLess(time.monotonic(), deadline, "it is never ready")
+            try:
+                urllib.request.urlopen(address + "readyz", timeout=10).close()
+                break
+            except urllib.error.HTTPError as error:
+                self.assertEqual(error.code, 503)
+        with urllib.request.urlopen(address + "api/users/42/recommendations", timeout=10) as answer:
+            self.assertEqual(len(json.load(answer)["movies"]), 10)
+        process.terminate()
+        self.assertEqual(process.wait(60), 143)
+
     def test_every_command_works(self):
         for command in readme_commands():
             with self.subTest(command):
@@ -100,6 +123,8 @@ class ReadmeTest(unittest.TestCase):
                     self.assertIn("leaderboard.json", self.run_here(command, cwd=SOURCE))
                 elif command == "./test":
                     pass  # this very test is part of it
+                elif "bin/marquee serve" in command:
+                    self.serve(command + " --port 0")
                 elif "wrangle" in command or "bin/marquee" in command:
                     self.run_here(command)
                 elif "--sweep deploy/sweeps/retrieval.yaml" in command:

@@ -42,10 +42,13 @@ class RetrievalInference {
   torch::Tensor UserVectors(Step& filled) { return EncodeUsers(UserInputs(filled)); }  // [users, d]
   torch::Tensor MovieVectors() const { return EncodeMovies(MovieInputs()); }           // [rated items, d]
 
-  // How much each movie of a user's history adds to the score of `item`, to first order: in the order of History::Of (kNow or
-  // kTest, as planned), or of a guest's ratings. Empty for a model that is not made of histories. `user` is a position in the
-  // plan.
-  virtual std::vector<float> HistoryShares(Step& /*filled*/, size_t /*user*/, uint32_t /*item*/) { return {}; }
+  // For each of `items`, how much each movie of a user's history adds to its score, to first order: in the order of History::Of
+  // (kNow or kTest, as planned), or of a guest's ratings. Empty for a model that is not made of histories. `user` is a position
+  // in the plan.
+  virtual std::vector<std::vector<float>> HistoryShares(Step& /*filled*/, size_t /*user*/,
+                                                        absl::Span<const uint32_t> /*items*/) {
+    return {};
+  }
 };
 
 // Predicts what a user would say of a movie.

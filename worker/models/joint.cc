@@ -53,7 +53,7 @@ class Joint : public Model, public RetrievalInference, public RatingInference {
   std::vector<torch::Tensor> MovieInputs() const override;  // and their biases, if there are any
   torch::Tensor EncodeMovies(const std::vector<torch::Tensor>& inputs) const override;
   torch::Tensor SeenBias() const override;
-  std::vector<float> HistoryShares(Step& filled, size_t user, uint32_t item) override;
+  std::vector<std::vector<float>> HistoryShares(Step& filled, size_t user, absl::Span<const uint32_t> items) override;
 
   RatingInference* rating() override { return this; }
   Meaning meaning() const override { return Meaning::kRating; }
@@ -336,15 +336,18 @@ torch::Tensor Joint::SeenBias() const {
   return bias.defined() ? bias.to(torch::kCPU) : bias;
 }
 
-std::vector<float> Joint::HistoryShares(Step& filled, size_t user, uint32_t item) {
+// Each item is a row of its own, in one pass forward and one back.
+std::vector<std::vector<float>> Joint::HistoryShares(Step& filled, size_t user, absl::Span<const uint32_t> items) {
+  if (!has_histories_) return {};
   auto& step = static_cast<JointStep&>(filled);
-  const auto row = static_cast<int64_t>(user);
-  const torch::Tensor input = query_.Inputs(step.query, step).narrow(0, row, 1).requires_grad_(true);
-  const JointHeads::Vectors shared{query_.Output(input.to(device_), query_dense_),
-                                   candidates_.narrow(0, static_cast<int64_t>(item), 1)};
+  const auto count = static_cast<int64_t>(items.size());
+  const torch::Tensor rows = torch::tensor(std::vector<int64_t>(items.begin(), items.end()), torch::kLong).to(device_);
+  const torch::Tensor inputs = query_.Inputs(step.query, step);
+  const torch::Tensor input = inputs.narrow(0, static_cast<int64_t>(user), 1).repeat({count, 1}).requires_grad_(true);
+  const JointHeads::Vectors shared{query_.Output(input.to(device_), query_dense_), candidates_.index_select(0, rows)};
   const JointHeads::Vectors vectors = heads_.Retrieval(shared, heads_dense_);
-  (vectors.query * vectors.candidate).sum().backward();
-  return query_.HistoryShares(step.query, user, input.grad(), step);
+  const torch::Tensor score = (vectors.query * vectors.candidate).sum();
+  return query_.HistoryShares(step.query, user, torch::autograd::grad({score}, {input})[0], step);
 }
 
 std::unique_ptr<Step> Joint::PlanPairs(absl::Span<const uint32_t> users, absl::Span<const uint32_t> items,

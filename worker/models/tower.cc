@@ -205,16 +205,20 @@ torch::Tensor Tower::Joined(const torch::Tensor& users, const torch::Tensor& mov
   return torch::cat(columns, 1);
 }
 
-std::vector<float> Tower::HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradient,
-                                        const Step& step) const {
-  std::vector<float> shares;
+std::vector<std::vector<float>> Tower::HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradients,
+                                                     const Step& step) const {
+  const torch::Tensor rows = gradients.to(torch::kCPU).contiguous();
+  std::vector<std::vector<float>> shares(static_cast<size_t>(rows.size(0)));
   for (size_t i = 0; i < features_.size(); ++i) {
     if (features_[i].config().kind != FeatureConfig::Kind::kHistory) continue;
     const FeatureInput& input = inputs.features[i];
-    const std::vector<float> of_feature = features_[i].HistoryShares(input, entity, step.rows[input.rows].values.data(),
-                                                                     gradient.data_ptr<float>() + feature_columns_[i]);
-    shares.resize(of_feature.size(), 0.0F);
-    for (size_t j = 0; j < shares.size(); ++j) shares[j] += of_feature[j];
+    const float* const values = step.rows[input.rows].values.data();
+    for (size_t row = 0; row < shares.size(); ++row) {
+      const float* const gradient = rows.data_ptr<float>() + row * input_width_ + feature_columns_[i];
+      const std::vector<float> of_feature = features_[i].HistoryShares(input, entity, values, gradient);
+      shares[row].resize(of_feature.size(), 0.0F);
+      for (size_t j = 0; j < of_feature.size(); ++j) shares[row][j] += of_feature[j];
+    }
   }
   return shares;
 }

@@ -87,10 +87,10 @@ class Tower {
   // from those of users, movies and interactions.
   torch::Tensor ColumnsOf(Column::Level level, const torch::Tensor& inputs) const;
   torch::Tensor Joined(const torch::Tensor& users, const torch::Tensor& movies, const torch::Tensor& context) const;
-  // What each movie of the entity's history adds to its inputs, times `gradient` (of one entity's inputs), in the order of
-  // History::Of. Empty without features of kind history.
-  std::vector<float> HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradient,
-                                   const Step& step) const;
+  // For each of `gradients` [n, input_width()], what each movie of the entity's history adds to its inputs, times the gradient,
+  // in the order of History::Of. Of no movies without features of kind history.
+  std::vector<std::vector<float>> HistoryShares(const TowerInputs& inputs, size_t entity, const torch::Tensor& gradients,
+                                                const Step& step) const;
 
   // See DenseTensors.
   DenseLeaves Leaves(Step& step, size_t first, const torch::Device& device, bool train) const {

@@ -47,7 +47,7 @@ class TwoTower : public Model, public RetrievalInference {
   std::vector<torch::Tensor> MovieInputs() const override;
   torch::Tensor EncodeMovies(const std::vector<torch::Tensor>& inputs) const override;
   torch::Tensor SeenBias() const override { return candidate_seen_bias_; }
-  std::vector<float> HistoryShares(Step& filled, size_t user, uint32_t item) override;
+  std::vector<std::vector<float>> HistoryShares(Step& filled, size_t user, absl::Span<const uint32_t> items) override;
 
  private:
   std::unique_ptr<Step> PlanEntities(const Entities& entities);
@@ -242,20 +242,27 @@ torch::Tensor TwoTower::EncodeMovies(const std::vector<torch::Tensor>& inputs) c
   return torch::cat(vectors, 1) / static_cast<double>(members_.size());
 }
 
-std::vector<float> TwoTower::HistoryShares(Step& filled, size_t user, uint32_t item) {
+// Each item is a row of its own, in one pass forward and one back.
+std::vector<std::vector<float>> TwoTower::HistoryShares(Step& filled, size_t user, absl::Span<const uint32_t> items) {
+  if (!has_histories_) return {};
   auto& step = static_cast<TwoTowerStep&>(filled);
-  std::vector<float> shares;
+  const auto count = static_cast<int64_t>(items.size());
+  const torch::Tensor rows = torch::tensor(std::vector<int64_t>(items.begin(), items.end()), torch::kLong);
+  const torch::Tensor vectors = candidates_.index_select(0, rows);
+  std::vector<std::vector<float>> shares(items.size());
   int64_t first = 0;
   for (size_t i = 0; i < members_.size(); ++i) {
-    const torch::Tensor input =
-        members_[i].QueryInputs(step.queries[i], step).narrow(0, static_cast<int64_t>(user), 1).requires_grad_(true);
+    const torch::Tensor inputs = members_[i].QueryInputs(step.queries[i], step);
+    const torch::Tensor input = inputs.narrow(0, static_cast<int64_t>(user), 1).repeat({count, 1}).requires_grad_(true);
     const torch::Tensor output = members_[i].query().Output(input, members_[i].query_dense());
-    const torch::Tensor movie = candidates_[static_cast<int64_t>(item)].narrow(0, first, output.size(1));
+    const torch::Tensor score = (output * vectors.narrow(1, first, output.size(1))).sum();
     first += members_[i].candidates().size(1);
-    (output * movie).sum().backward();
-    const std::vector<float> of_member = members_[i].query().HistoryShares(step.queries[i], user, input.grad(), step);
-    shares.resize(of_member.size(), 0.0F);
-    for (size_t j = 0; j < shares.size(); ++j) shares[j] += of_member[j];
+    const torch::Tensor gradients = torch::autograd::grad({score}, {input})[0];
+    const std::vector<std::vector<float>> of_member = members_[i].query().HistoryShares(step.queries[i], user, gradients, step);
+    for (size_t item = 0; item < shares.size(); ++item) {
+      shares[item].resize(of_member[item].size(), 0.0F);
+      for (size_t j = 0; j < shares[item].size(); ++j) shares[item][j] += of_member[item][j];
+    }
   }
   return shares;
 }

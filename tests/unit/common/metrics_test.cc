@@ -117,7 +117,7 @@ TEST_P(ProgramMetricsTest, ServesWhatTheCatalogueSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ProgramMetricsTest, ::testing::Values(kScheduler, kServer, kWorker));
+INSTANTIATE_TEST_SUITE_P(All, ProgramMetricsTest, ::testing::Values(kScheduler, kServer, kWorker, kServe));
 
 TEST(MetricsTest, FollowsTheConventionsOfPrometheus) {
   std::set<std::string> names;

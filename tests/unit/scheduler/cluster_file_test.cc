@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "scheduler/cluster_follower.h"
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "dataset/synthetic.h"
+#include "tests/unit/common/temporary_folder.h"
 #include "tests/unit/scheduler/coordinator_testing.h"
-#include "tests/unit/scheduler/temporary_folder.h"
 
 namespace marquee {
 namespace {

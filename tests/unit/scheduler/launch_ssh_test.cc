@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "scheduler/launch_local.h"
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {

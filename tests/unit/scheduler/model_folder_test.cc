@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/common/temporary_folder.h"
 #include "tests/unit/scheduler/coordinator_testing.h"
-#include "tests/unit/scheduler/temporary_folder.h"
 
 namespace marquee {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {

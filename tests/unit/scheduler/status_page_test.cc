@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {
@@ -21,7 +21,7 @@ constexpr char kToken[] = "correct-horse-battery";
 class StatusPageTest : public ::testing::Test {
  protected:
   httplib::Client Serve(const std::string& token) {
-    page_ = std::make_unique<StatusPage>(StatusAccess(token), folder_.Path("report.html"));
+    page_ = std::make_unique<StatusPage>(token, folder_.Path("report.html"));
     const absl::StatusOr<std::string> endpoint = page_->Serve({});
     EXPECT_TRUE(endpoint.ok()) << endpoint.status();
     endpoint_ = endpoint.value_or("");

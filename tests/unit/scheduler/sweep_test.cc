@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {

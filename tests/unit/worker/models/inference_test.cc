@@ -240,12 +240,14 @@ TEST(RetrievalInference, HistorySharesAddUpToTheScore) {
     const auto step = retrieval.PlanUsers({4, 9}, For::kNow);
     trained.rows->Fill(*step);
     const marquee::History known(*Tiny().data, {&Tiny().split.train, &Tiny().split.validation, &Tiny().split.test});
-    for (const uint32_t item : {0U, 5U}) {
-      const std::vector<float> shares = retrieval.HistoryShares(*step, 1, item);
-      ASSERT_EQ(shares.size(), known.size(9));
+    const std::vector<uint32_t> items = {0, 5};
+    const std::vector<std::vector<float>> shares = retrieval.HistoryShares(*step, 1, items);
+    ASSERT_EQ(shares.size(), items.size());
+    for (size_t i = 0; i < items.size(); ++i) {
+      ASSERT_EQ(shares[i].size(), known.size(9));
       double sum = 0;
-      for (const float share : shares) sum += share;
-      const float score = torch::dot(retrieval.UserVectors(*step)[1], retrieval.MovieVectors()[item]).item<float>();
+      for (const float share : shares[i]) sum += share;
+      const float score = torch::dot(retrieval.UserVectors(*step)[1], retrieval.MovieVectors()[items[i]]).item<float>();
       EXPECT_NEAR(sum, score, 1e-4 * std::max(1.0F, std::abs(score)));
     }
   }
@@ -259,7 +261,7 @@ TEST(RetrievalInference, WithoutHistoriesThereAreNoShares) {
   Trained trained = Ready(config);
   const auto step = trained.model->retrieval()->PlanUsers({0}, For::kNow);
   trained.rows->Fill(*step);
-  EXPECT_TRUE(trained.model->retrieval()->HistoryShares(*step, 0, 0).empty());
+  EXPECT_TRUE(trained.model->retrieval()->HistoryShares(*step, 0, {0U}).empty());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "scheduler/status_access.h"
+#include "common/web_access.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "tests/unit/scheduler/temporary_folder.h"
+#include "tests/unit/common/temporary_folder.h"
 
 namespace marquee {
 namespace {
@@ -16,12 +16,12 @@ using testing::Not;
 
 constexpr char kToken[] = "correct-horse-battery";
 
-bool Allowed(const StatusAccess& access, const std::string& header, const std::string& value) {
+bool Allowed(const WebAccess& access, const std::string& header, const std::string& value) {
   return access.Allows({.headers = {{header, value}}});
 }
 
-TEST(StatusAccessTest, WithoutATokenOnlyUnderANameOfLoopback) {
-  const StatusAccess access("");
+TEST(WebAccessTest, WithoutATokenOnlyUnderANameOfLoopback) {
+  const WebAccess access("status", "");
   for (const char* host : {"127.0.0.1:8080", "localhost:80", "localhost", "[::1]:9", "127.1.2.3"}) {
     EXPECT_TRUE(Allowed(access, "host", host)) << host;
   }
@@ -32,8 +32,8 @@ TEST(StatusAccessTest, WithoutATokenOnlyUnderANameOfLoopback) {
   EXPECT_FALSE(access.IsToken(""));
 }
 
-TEST(StatusAccessTest, WithATokenOnlyWhoShowsIt) {
-  const StatusAccess access(kToken);
+TEST(WebAccessTest, WithATokenOnlyWhoShowsIt) {
+  const WebAccess access("status", kToken);
   EXPECT_FALSE(Allowed(access, "host", "localhost"));
   EXPECT_TRUE(Allowed(access, "authorization", fmt::format("Bearer {}", kToken)));
   for (const char* wrong : {"", "Bearer ", "Bearer correct-horse-batterz", "Bearer correct", "correct-horse-battery"}) {
@@ -42,22 +42,22 @@ TEST(StatusAccessTest, WithATokenOnlyWhoShowsIt) {
   EXPECT_FALSE(Allowed(access, "authorization", fmt::format("Bearer {}{}", kToken, kToken)));
 }
 
-TEST(StatusAccessTest, ItsCookieIsNotTheTokenAndOfThisProcessAlone) {
-  const StatusAccess access(kToken);
+TEST(WebAccessTest, ItsCookieIsNotTheTokenAndOfThisProcessAlone) {
+  const WebAccess access("status", kToken);
   const std::string set = access.Cookie(8080);
   EXPECT_THAT(set, Not(HasSubstr(kToken)));
   EXPECT_THAT(set, HasSubstr("; HttpOnly; SameSite=Lax"));
   const std::string cookie = set.substr(0, set.find(';'));
   EXPECT_TRUE(Allowed(access, "cookie", cookie));
   EXPECT_TRUE(Allowed(access, "cookie", fmt::format("marquee_status_9=0; other=1; {}", cookie)));
-  EXPECT_FALSE(Allowed(StatusAccess(kToken), "cookie", cookie));
+  EXPECT_FALSE(Allowed(WebAccess("status", kToken), "cookie", cookie));
   EXPECT_FALSE(Allowed(access, "cookie", "marquee_status_8080="));
   EXPECT_FALSE(Allowed(access, "cookie", "marquee_status_8080"));
   EXPECT_FALSE(Allowed(access, "cookie", cookie.substr(0, cookie.size() - 1)));
   EXPECT_FALSE(Allowed(access, "cookie", fmt::format("marquee_status_8080={}", kToken)));
 }
 
-TEST(StatusAccessTest, SameSecretIsEquality) {
+TEST(WebAccessTest, SameSecretIsEquality) {
   EXPECT_TRUE(SameSecret("abc", "abc"));
   for (const char* other : {"", "ab", "abd", "abcabc", "xbc"}) EXPECT_FALSE(SameSecret(other, "abc")) << other;
   EXPECT_FALSE(SameSecret("", ""));
@@ -68,7 +68,7 @@ class TokenFileTest : public ::testing::Test {
   absl::StatusOr<std::string> Read(const std::string& text, int mode = 0600) {
     folder_.Write("token", text);
     std::filesystem::permissions(folder_.Path("token"), static_cast<std::filesystem::perms>(mode));
-    return ReadToken(folder_.Path("token"));
+    return ReadToken(folder_.Path("token"), "status.token_file");
   }
   std::string ErrorOf(const std::string& text, int mode = 0600) { return std::string(Read(text, mode).status().message()); }
   TemporaryFolder folder_;
@@ -85,7 +85,7 @@ TEST_F(TokenFileTest, IsRefusedWhereItIsNoSecret) {
   EXPECT_THAT(ErrorOf("short\n"), HasSubstr("16 to 256 visible characters"));
   EXPECT_THAT(ErrorOf(std::string(257, 'x')), HasSubstr("16 to 256 visible characters"));
   EXPECT_THAT(ErrorOf("0123456789 abcdef\n"), HasSubstr("visible characters"));
-  EXPECT_THAT(std::string(ReadToken(folder_.Path("none")).status().message()), HasSubstr("none"));
+  EXPECT_THAT(std::string(ReadToken(folder_.Path("none"), "status.token_file").status().message()), HasSubstr("none"));
   EXPECT_THAT(ErrorOf("secret\n"), Not(HasSubstr("secret\n")));
 }
 

@@ -1,4 +1,4 @@
-#include "worker/compute_device.h"
+#include "worker/models/compute_device.h"
 
 #include <dlfcn.h>
 #include <torch/torch.h>

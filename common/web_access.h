@@ -1,7 +1,7 @@
-#ifndef MARQUEE_SCHEDULER_STATUS_ACCESS_H_
-#define MARQUEE_SCHEDULER_STATUS_ACCESS_H_
+#ifndef MARQUEE_COMMON_WEB_ACCESS_H_
+#define MARQUEE_COMMON_WEB_ACCESS_H_
 
-// Who may read the scheduler's page.
+// Who may read a program's pages.
 //
 // Without a token: whoever asks for a loopback host by its name, which is what a person there types, and what a page on the
 // web that was led to this address by its own name servers cannot pretend. With one: whoever shows the token as
@@ -17,16 +17,20 @@
 
 namespace marquee {
 
-// The first line of a file that others than its owner and group have no rights on; 16 to 256 visible ASCII characters.
-absl::StatusOr<std::string> ReadToken(const std::string& path);
+// The first line of a file that others than its owner and group have no rights on; 16 to 256 visible ASCII characters. Errors
+// name the file and `setting`, which named it.
+absl::StatusOr<std::string> ReadToken(const std::string& path, std::string_view setting);
+
+// Whether only this machine can connect to what listens at `host`.
+bool IsLoopback(std::string_view host);
 
 // Whether two texts are the same, in a time that depends on nothing but the length of `given`.
 bool SameSecret(std::string_view given, std::string_view secret);
 
-class StatusAccess {
+class WebAccess {
  public:
-  // An empty token: loopback.
-  explicit StatusAccess(std::string token);
+  // An empty token: loopback. The cookie is named after `page`, such as "status".
+  WebAccess(std::string page, std::string token);
 
   bool needs_token() const { return !token_.empty(); }
   bool IsToken(std::string_view given) const { return needs_token() && SameSecret(given, token_); }
@@ -35,10 +39,11 @@ class StatusAccess {
   std::string Cookie(uint16_t port) const;
 
  private:
+  std::string cookie_;  // the beginning of its name
   std::string token_;
   std::string session_;  // the cookie's value
 };
 
 }  // namespace marquee
 
-#endif  // MARQUEE_SCHEDULER_STATUS_ACCESS_H_
+#endif  // MARQUEE_COMMON_WEB_ACCESS_H_

@@ -1,5 +1,5 @@
-#ifndef MARQUEE_WORKER_COMPUTE_DEVICE_H_
-#define MARQUEE_WORKER_COMPUTE_DEVICE_H_
+#ifndef MARQUEE_WORKER_MODELS_COMPUTE_DEVICE_H_
+#define MARQUEE_WORKER_MODELS_COMPUTE_DEVICE_H_
 
 // How many threads LibTorch and BLAS use, and whether they are any good.
 
@@ -19,4 +19,4 @@ inline constexpr double kSuspiciousGigaflops = 12;
 
 }  // namespace marquee
 
-#endif  // MARQUEE_WORKER_COMPUTE_DEVICE_H_
+#endif  // MARQUEE_WORKER_MODELS_COMPUTE_DEVICE_H_

@@ -1,4 +1,4 @@
-#include "scheduler/status_access.h"
+#include "common/web_access.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -19,7 +19,6 @@ namespace {
 constexpr size_t kMinToken = 16;
 constexpr size_t kMaxToken = 256;
 constexpr mode_t kOthers = 07;
-constexpr char kCookie[] = "marquee_status_";
 constexpr int kCookieSeconds = 30 * 24 * 3600;
 
 std::string MakeSession() {
@@ -39,13 +38,14 @@ bool NamesLoopback(std::string host) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadToken(const std::string& path) {
+bool IsLoopback(std::string_view host) { return NamesLoopback(std::string(host)) || host == "::1"; }
+
+absl::StatusOr<std::string> ReadToken(const std::string& path, std::string_view setting) {
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return absl::ErrnoToStatus(errno, fmt::format("status.token_file: {}", path));
+  if (stat(path.c_str(), &info) != 0) return absl::ErrnoToStatus(errno, fmt::format("{}: {}", setting, path));
   if ((info.st_mode & kOthers) != 0) {
-    return absl::PermissionDeniedError(
-        fmt::format("status.token_file: {}: mode {:04o}: everybody on this machine has rights on it; chmod 600", path,
-                    info.st_mode & 07777U));
+    return absl::PermissionDeniedError(fmt::format("{}: {}: mode {:04o}: everybody on this machine has rights on it; chmod 600",
+                                                   setting, path, info.st_mode & 07777U));
   }
   std::ifstream file(path);
   std::string token;
@@ -53,9 +53,9 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   token = std::string(absl::StripAsciiWhitespace(token));
   const bool visible = std::all_of(token.begin(), token.end(), [](unsigned char c) { return absl::ascii_isgraph(c); });
   if (visible && token.size() >= kMinToken && token.size() <= kMaxToken) return token;
-  return absl::InvalidArgumentError(fmt::format(
-      "status.token_file: {}: its first line must be {} to {} visible characters (`head -c 24 /dev/urandom | base64`)", path,
-      kMinToken, kMaxToken));
+  return absl::InvalidArgumentError(
+      fmt::format("{}: {}: its first line must be {} to {} visible characters (`head -c 24 /dev/urandom | base64`)", setting,
+                  path, kMinToken, kMaxToken));
 }
 
 bool SameSecret(std::string_view given, std::string_view secret) {
@@ -67,9 +67,10 @@ bool SameSecret(std::string_view given, std::string_view secret) {
   return different == 0;
 }
 
-StatusAccess::StatusAccess(std::string token) : token_(std::move(token)), session_(MakeSession()) {}
+WebAccess::WebAccess(std::string page, std::string token)
+    : cookie_(fmt::format("marquee_{}_", page)), token_(std::move(token)), session_(MakeSession()) {}
 
-bool StatusAccess::Allows(const WebRequest& request) const {
+bool WebAccess::Allows(const WebRequest& request) const {
   if (!needs_token()) return NamesLoopback(request.header("host"));
   const std::string authorization = request.header("authorization");
   std::string_view bearer = authorization;
@@ -78,15 +79,15 @@ bool StatusAccess::Allows(const WebRequest& request) const {
   const std::string cookies = request.header("cookie");
   for (const auto cookie : absl::StrSplit(cookies, ';')) {
     const std::string text(absl::StripAsciiWhitespace(cookie));
-    if (text.rfind(kCookie, 0) != 0) continue;
+    if (text.rfind(cookie_, 0) != 0) continue;
     const size_t value = text.find('=');
     if (value != std::string::npos && SameSecret(std::string_view(text).substr(value + 1), session_)) return true;
   }
   return false;
 }
 
-std::string StatusAccess::Cookie(uint16_t port) const {
-  return fmt::format("{}{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", kCookie, port, session_, kCookieSeconds);
+std::string WebAccess::Cookie(uint16_t port) const {
+  return fmt::format("{}{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax", cookie_, port, session_, kCookieSeconds);
 }
 
 }  // namespace marquee
