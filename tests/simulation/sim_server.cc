@@ -210,14 +210,16 @@ void SimServer::CheckBeforeLoss(const std::string& endpoint, Body::Reader reques
   if (rolls_back) {
     for (const Shard::TableStatistics& table : shard.Tables()) ending.insert(table.definition.number);
   }
-  if (!ending.empty()) loss_(ending);
+  if (!ending.empty()) loss_(ending, shard.view_number());
   // With all before it: this shard may have missed some of the trial's tables, and others have begun no newer ones yet.
   if (!rolls_back || ending.empty()) return;
   for (TableNumber number = 1; number <= *ending.rbegin(); ++number) ledger_.RollBack(number);
 }
 
-void SimServer::CheckTables(const std::set<TableNumber>& tables) {
+void SimServer::CheckTables(const std::set<TableNumber>& tables, uint64_t view) {
   for (auto& [endpoint, hosted] : shards_) {
+    const std::vector<uint64_t>& fresh = hosted.shard->view().fresh;
+    if (std::any_of(fresh.begin(), fresh.end(), [view](uint64_t number) { return number > view; })) continue;
     for (const Shard::TableStatistics& table : hosted.shard->Tables()) {
       if (!tables.contains(table.definition.number)) continue;
       world_.Trace(fmt::format("{} compares {} with the ledger", endpoint, table.definition.name));

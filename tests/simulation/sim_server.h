@@ -40,10 +40,11 @@ class SimServer : public Process {
 
   // Called when it is told that another process has its name: it exits.
   void on_exit(std::function<void()> exit) { exit_ = std::move(exit); }
-  // Called before it drops tables, or loses them: all shards are to be compared with the ledger.
-  void on_loss(std::function<void(const std::set<TableNumber>&)> loss) { loss_ = std::move(loss); }
-  // Compares the rows of these tables that its shards serve now.
-  void CheckTables(const std::set<TableNumber>& tables);
+  // Called before a shard that has this view drops tables, or loses them: all are to be compared with the ledger.
+  using OnLoss = std::function<void(const std::set<TableNumber>& tables, uint64_t view)>;
+  void on_loss(OnLoss loss) { loss_ = std::move(loss); }
+  // Compares the rows of these tables that its shards serve now, but for shards that have begun anew since that view.
+  void CheckTables(const std::set<TableNumber>& tables, uint64_t view);
 
   // Those that live here, by endpoint.
   const Shard* FindShard(const std::string& endpoint) const;
@@ -83,7 +84,7 @@ class SimServer : public Process {
   std::map<std::string, Hosted> shards_;  // by endpoint
 
   std::function<void()> exit_ = [] {};
-  std::function<void(const std::set<TableNumber>&)> loss_;
+  OnLoss loss_;
   bool registered_ = false;
   bool finished_ = false;
   absl::Duration heartbeat_ = absl::Milliseconds(500);

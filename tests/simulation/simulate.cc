@@ -154,13 +154,13 @@ void Run::StartServer(const std::string& name) {
   auto server = std::make_unique<SimServer>(world_, ledger_, tamper_.get(), NewIdentity(name), endpoints, kSchedulerEndpoint,
                                             scenario_.replication, checkpoints);
   server->on_exit(SupervisorOf(name));
-  server->on_loss([this](const std::set<TableNumber>& tables) {
+  server->on_loss([this](const std::set<TableNumber>& tables, uint64_t view) {
     // Once for each table, with what all shards have of it: what one has dropped is not there when partitions are moved to it.
     std::set<TableNumber> whole;
     for (const TableNumber table : tables) {
       if (ledger_.EndTable(table)) whole.insert(table);
     }
-    for (const auto& [other, living] : servers_) living->CheckTables(whole);
+    for (const auto& [other, living] : servers_) living->CheckTables(whole, view);
   });
   servers_[name] = server.get();
   world_.Start(name, endpoints, std::move(server));
