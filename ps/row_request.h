@@ -72,7 +72,7 @@ struct LoadRequest {
                               uint64_t max_rows);
 };
 
-// Partitions that are another shard's have no rows here; those that were others' since the message's view are refused.
+// Partitions that are another shard's have no rows here. Refused unless it is of the shard's own view.
 struct ScanRequest {
   const TableStore* table = nullptr;
   TableStore::Cursor begin;

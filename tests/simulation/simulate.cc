@@ -573,7 +573,8 @@ void Run::CheckQuiet() {
 }  // namespace
 
 Outcome Simulate(const Scenario& scenario, const PlantedBug* bug, bool trace) {
-  setenv("MARQUEE_LOG", "critical", /*overwrite=*/0);  // what simulated processes would log is in the trace
+  // What simulated processes would log is in the trace.
+  [[maybe_unused]] static const int set = setenv("MARQUEE_LOG", "critical", /*overwrite=*/0);
   return Run(scenario, bug, trace).Execute();
 }
 
