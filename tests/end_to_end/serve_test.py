@@ -7,19 +7,18 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "cluster")]
 
-from cluster import BIN, Cluster, models, wait_for  # noqa: E402
+from cluster import BIN, models, wait_for  # noqa: E402
 from driven_browser import AVAILABLE, DrivenBrowser  # noqa: E402
+from kept_models import KeptModelsTest  # noqa: E402
 
 TOWERS = """
   towers:
@@ -123,21 +122,8 @@ def picture(browser, name, whole_page=True):
         browser.screenshot(pathlib.Path(folder) / f"{name}.png", whole_page)
 
 
-class ServeTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        with Cluster(SWEEP) as cluster:
-            cluster.start()
-            code = cluster.wait()
-            if code != 0:
-                raise AssertionError(f"exit code {code}:\n{cluster.output()}")
-            shutil.copytree(cluster.out / "models", cls.folder / "models")
-            cls.data = cls.folder / "data.mq"
-            shutil.copy(cluster.data, cls.data)
-
-    def model(self, name):
-        return ["--model", self.folder / "models" / name, "--data", self.data]
+class ServeTest(KeptModelsTest):
+    sweep = SWEEP
 
     def both(self):
         return [*self.model("towers"), "--predictions", self.folder / "models" / "stars"]

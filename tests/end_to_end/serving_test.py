@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy
@@ -14,7 +13,8 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
 
-from cluster import BIN, Cluster, models  # noqa: E402
+from cluster import BIN, models  # noqa: E402
+from kept_models import KeptModelsTest  # noqa: E402
 
 TOWERS = """
   towers:
@@ -104,21 +104,8 @@ def marquee(*arguments):
     return subprocess.run([BIN / "marquee", *arguments], capture_output=True, text=True)
 
 
-class ServingTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        with Cluster(SWEEP) as cluster:
-            cluster.start()
-            code = cluster.wait()
-            if code != 0:
-                raise AssertionError(f"exit code {code}:\n{cluster.output()}")
-            shutil.copytree(cluster.out / "models", cls.folder / "models")
-            cls.data = cls.folder / "data.mq"
-            shutil.copy(cluster.data, cls.data)
-
-    def model(self, name):
-        return ["--model", self.folder / "models" / name, "--data", self.data]
+class ServingTest(KeptModelsTest):
+    sweep = SWEEP
 
     def recommended(self, name, *arguments):
         result = marquee("recommend", *self.model(name), *arguments, "--json")
