@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "tests/simulation/each_seed.h"
 #include "tests/simulation/scenario.h"
 
 namespace marquee::simulation {
@@ -17,15 +22,20 @@ constexpr uint64_t kMostSeeds = 3000;
 class PlantedBugTest : public testing::TestWithParam<PlantedBug> {};
 
 TEST_P(PlantedBugTest, IsFound) {
-  for (uint64_t seed = 1; seed <= kMostSeeds; ++seed) {
-    const Outcome outcome = Simulate(Scenario::FromSeed(seed, &GetParam()), &GetParam());
-    if (outcome.violation.empty()) continue;
-    fmt::print("seed {}: {}\n", seed, outcome.violation);
-    EXPECT_THAT(outcome.violation, testing::ContainsRegex(GetParam().found_as));
-    EXPECT_EQ(Simulate(Scenario::FromSeed(seed, &GetParam())).violation, "") << "without the bug";
-    return;
-  }
-  FAIL() << "not in " << kMostSeeds << " seeds";
+  std::mutex mutex;
+  std::map<uint64_t, std::string> found;
+  EachSeed(1, kMostSeeds, [&](uint64_t seed) {
+    const std::string violation = Simulate(Scenario::FromSeed(seed, &GetParam()), &GetParam()).violation;
+    if (violation.empty()) return true;
+    const std::lock_guard lock(mutex);
+    found.emplace(seed, violation);
+    return false;
+  });
+  ASSERT_FALSE(found.empty()) << "not in " << kMostSeeds << " seeds";
+  const auto& [seed, violation] = *found.begin();
+  fmt::print("seed {}: {}\n", seed, violation);
+  EXPECT_THAT(violation, testing::ContainsRegex(GetParam().found_as));
+  EXPECT_EQ(Simulate(Scenario::FromSeed(seed, &GetParam())).violation, "") << "without the bug";
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, PlantedBugTest, testing::ValuesIn(PlantedBugs()),

@@ -4,15 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <thread>
 #include <utility>
-#include <vector>
 
+#include "tests/simulation/each_seed.h"
 #include "tests/simulation/scenario.h"
 
 namespace marquee::simulation {
@@ -20,10 +17,8 @@ namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
 constexpr uint64_t kSeeds = 200;
-unsigned Threads() { return 1; }
 #else
 constexpr uint64_t kSeeds = 10000;
-unsigned Threads() { return std::max(1U, std::thread::hardware_concurrency()); }  // each seed is in one
 #endif
 constexpr int kMostShown = 5;
 
@@ -41,22 +36,14 @@ TEST(Simulation, EverySeedKeepsItsPromises) {
   Outcome total;
   int failed = 0;
   std::mutex mutex;
-  std::atomic<uint64_t> next = first;
-  const auto run = [&, last = last] {
-    for (uint64_t seed = next++; seed <= last; seed = next++) {
-      const Outcome outcome = Simulate(Scenario::FromSeed(seed));
-      const std::lock_guard lock(mutex);
-      if (!outcome.violation.empty()) {
-        ++failed;
-        ADD_FAILURE() << outcome.scenario << outcome.violation << "\nreplay: " << ReplayCommand(seed);
-      }
-      total.Add(outcome);
-      if (failed >= kMostShown) next = last + 1;
-    }
-  };
-  std::vector<std::thread> threads;
-  for (unsigned i = Threads(); i > 0; --i) threads.emplace_back(run);
-  for (std::thread& thread : threads) thread.join();
+  EachSeed(first, last, [&](uint64_t seed) {
+    const Outcome outcome = Simulate(Scenario::FromSeed(seed));
+    const std::lock_guard lock(mutex);
+    total.Add(outcome);
+    if (outcome.violation.empty()) return true;
+    ADD_FAILURE() << outcome.scenario << outcome.violation << "\nreplay: " << ReplayCommand(seed);
+    return ++failed < kMostShown;
+  });
   fmt::print("{}\n", total.Totals());
   // What the promises are about did happen.
   EXPECT_GT(total.pushes, 0);
