@@ -114,6 +114,7 @@ const std::vector<const MetricInfo*>& MetricCatalogue() {
                                                                      &kCheckpointAge,
                                                                      &kCheckpointInterval,
                                                                      &kTrialsRestored,
+                                                                     &kTrialsTakenOver,
                                                                      &kHeartbeats,
                                                                      &kTrials,
                                                                      &kSessionsOpened,

@@ -216,6 +216,8 @@ inline constexpr GaugeInfo kCheckpointInterval{"marquee_checkpoint_interval_seco
                                                "Time between checkpoints, as configured; 0: on request only, or none."};
 inline constexpr CounterInfo kTrialsRestored{"marquee_trials_restored_total", "trials", kScheduler,
                                              "Trials that went on from a checkpoint."};
+inline constexpr CounterInfo kTrialsTakenOver{"marquee_trials_taken_over_total", "trials", kScheduler,
+                                              "Trials that ran under a scheduler before this one, and run on."};
 inline constexpr CounterInfo kHeartbeats{"marquee_heartbeats_total", "messages", kScheduler, "Heartbeats answered."};
 inline constexpr GaugeInfo kTrials{"marquee_trials",
                                    "trials",

@@ -118,6 +118,7 @@ class Shard::Impl {
   }
   MaybeRefusal CheckPush(const Message& message, PushRequest* request) const;
   MaybeRefusal CheckYield(const Message& message) const;
+  MaybeRefusal CheckProcess(const View& view, ShardIndex index) const;
   MaybeRefusal CheckBudgets(const PushRequest& request, absl::Span<const uint8_t> skip) const;
   void Apply(const PushRequest& request, absl::Span<const uint8_t> skip);
   OutgoingMessagePtr ReplyPushed(const Message& message, uint64_t sequence, bool duplicate);
@@ -449,10 +450,19 @@ OutgoingMessagePtr Shard::Impl::HandleYield(const Message& message) {
 
 // ------------------------------------------------------------------------------------------- views, tables, statistics
 
+// The view may be for the process before this one, which listened here and had what the view says: its end is not known yet.
+MaybeRefusal Shard::Impl::CheckProcess(const View& view, ShardIndex index) const {
+  if (index >= view.processes.size() || view.processes[index] == 0) return std::nullopt;
+  if (view.processes[index] == self_.incarnation) return std::nullopt;
+  return Refusal{ErrorCode::NOT_YET, "installView.processes",
+                 fmt::format("{:x} at {}; this process is {:x}", view.processes[index], index, self_.incarnation)};
+}
+
 OutgoingMessagePtr Shard::Impl::HandleInstallView(const Message& message) {
   const wire::View::Reader reader = message.envelope().getBody().getInstallView();
   absl::StatusOr<View> view = View::FromWire(reader);
   if (!view.ok()) return Refuse(message, {ErrorCode::MALFORMED, "installView", std::string(view.status().message())});
+  if (const MaybeRefusal refusal = CheckProcess(*view, reader.getYou())) return Refuse(message, *refusal);
   const View before = ownership_.view();
   std::vector<CopyRole> roles;
   for (PartitionNumber p = 0; p < before.partitions(); ++p) roles.push_back(ownership_.role(p));

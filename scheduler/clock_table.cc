@@ -26,12 +26,13 @@ void ClockTable::Leave(uint32_t rank) {
   Changed();
 }
 
-void ClockTable::SetIdle(uint32_t rank, bool idle) {
+bool ClockTable::SetIdle(uint32_t rank, bool idle) {
   Rank& entry = ranks_[rank];
-  if (!entry.present || entry.idle == idle) return;
+  if (!entry.present || entry.idle == idle) return false;
   entry.idle = idle;
   if (!idle && entry.absolute() < slowest_) entry.base = slowest_ - entry.clock;
   Changed();
+  return true;
 }
 
 void ClockTable::Report(uint32_t rank, uint64_t clock) {

@@ -20,10 +20,33 @@ class ClockTable {
 
   explicit ClockTable(uint32_t ranks) : ranks_(ranks) {}
 
+  // All that it knows, for one that goes on from there.
+  struct Rank {
+    bool present = false;
+    bool idle = false;
+    uint64_t base = 0;
+    uint64_t clock = 0;  // of the session
+    uint64_t pulled = 0;
+    uint64_t absolute() const { return base + clock; }
+    uint64_t absolute_pulled() const { return base + std::max(pulled, clock); }
+  };
+  struct Saved {
+    std::vector<Rank> ranks;
+    uint64_t slowest = 0;
+  };
+  Saved Save() const { return {.ranks = ranks_, .slowest = slowest_}; }
+  // Of as many ranks as this one has.
+  void GoOnFrom(const Saved& saved) {
+    ranks_ = saved.ranks;
+    slowest_ = saved.slowest;
+    Changed();
+  }
+
   // A new session has the rank. It counts from 0.
   void Join(uint32_t rank);
   void Leave(uint32_t rank);
-  void SetIdle(uint32_t rank, bool idle);
+  // True if that is something new.
+  bool SetIdle(uint32_t rank, bool idle);
   // The session of the rank has finished `clock` steps. Lower ones than before are ignored.
   void Report(uint32_t rank, uint64_t clock);
   // The session of the rank has pulled the rows of `pulled` steps, its finished ones included. Likewise.
@@ -43,16 +66,6 @@ class ClockTable {
   uint64_t slowest_changes() const { return slowest_changes_; }
 
  private:
-  struct Rank {
-    bool present = false;
-    bool idle = false;
-    uint64_t base = 0;
-    uint64_t clock = 0;  // of the session
-    uint64_t pulled = 0;
-    uint64_t absolute() const { return base + clock; }
-    uint64_t absolute_pulled() const { return base + std::max(pulled, clock); }
-  };
-
   uint64_t Told(uint32_t to, uint64_t absolute) const;
   void Changed();
 

@@ -8,11 +8,13 @@
 #include <utility>
 
 #include "common/id.h"
+#include "common/log.h"
 #include "common/trial_config_yaml.h"
 #include "scheduler/checkpoints.h"
 #include "scheduler/coordinator_context.h"
 #include "scheduler/metric_goal.h"
 #include "scheduler/model_store.h"
+#include "scheduler/saved_progress.h"
 #include "scheduler/shard_setup.h"
 #include "scheduler/trial_run.h"
 #include "scheduler/view_changes.h"
@@ -80,6 +82,7 @@ class Coordinator::Impl {
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
   void OnTimer(absl::Time now, Outbox& outbox);
   absl::Time next_timer() const {
+    if (notes_.has_value()) return absl::InfinitePast();
     absl::Time next = std::min(
         {context_.members.next_expiry(), context_.shards.next_timer(), view_changes_.next_timer(), checkpoints_.next_timer()});
     for (const Trial& trial : trials_) {
@@ -117,6 +120,19 @@ class Coordinator::Impl {
     std::unique_ptr<TrialRun> run;  // while it runs
   };
 
+  // What the scheduler before this one noted of what went on when it died.
+  struct Notes {
+    SavedCluster cluster;
+    std::vector<SavedMember> members;
+    std::vector<SavedTrial> trials;
+  };
+  absl::Status LoadNotes(std::vector<StateStore::Trial>& stored);
+  absl::StatusOr<Notes> ReadNotes();
+  absl::Status KeepOutcome(const SavedTrial& ended, std::vector<StateStore::Trial>& stored);
+  bool MayTakeOver(const SavedCluster& cluster) const;
+  void TakeOver(absl::Time now, Outbox& outbox);
+  void TakeOver(const SavedTrial& saved, absl::Time now, Outbox& outbox);
+  TrialRun::WantsModel WantsModelOf(const TrialConfig& config);
   absl::Status AddTrial(const TrialConfig& config, const std::map<std::string, StateStore::Trial>& stored);
   void RebuildRungs(const Trial& trial);
   absl::Status ForgetUnfinishedModels(const std::vector<StateStore::Trial>& stored);
@@ -152,6 +168,7 @@ class Coordinator::Impl {
   void SaveTrial(const StateStore::Trial& record) { context_.Keep(context_.store.SaveTrial(record)); }
 
   CoordinatorContext context_;
+  std::optional<Notes> notes_;  // to be taken over as soon as anything happens
   ShardSetup setup_;
   ViewChanges view_changes_;
   Checkpoints checkpoints_;
@@ -174,6 +191,7 @@ absl::Status Coordinator::Impl::Start(const std::vector<TrialConfig>& trials) {
   }
   absl::StatusOr<std::vector<StateStore::Trial>> stored = context_.store.LoadTrials();
   if (!stored.ok()) return stored.status();
+  if (absl::Status status = LoadNotes(*stored); !status.ok()) return status;
   std::map<std::string, StateStore::Trial> by_name;
   for (StateStore::Trial& trial : *stored) by_name[trial.name] = trial;
   for (const TrialConfig& config : trials) {
@@ -183,6 +201,110 @@ absl::Status Coordinator::Impl::Start(const std::vector<TrialConfig>& trials) {
   if (absl::Status status = ForgetUnfinishedModels(*stored); !status.ok()) return status;
   RemoveWorseModels();
   return context_.status;
+}
+
+// ------------------------------------------------------------------------------------------- a scheduler before this one
+
+absl::Status Coordinator::Impl::LoadNotes(std::vector<StateStore::Trial>& stored) {
+  if (!context_.options.take_over) return context_.store.ForgetAllProgress();
+  context_.takes_notes = true;
+  absl::StatusOr<Notes> notes = ReadNotes();
+  if (!notes.ok()) {
+    LogWarning("what the scheduler before has noted cannot be used", {{"reason", notes.status().ToString()}});
+    return context_.store.ForgetAllProgress();
+  }
+  for (const SavedTrial& trial : notes->trials) {
+    if (absl::Status status = KeepOutcome(trial, stored); !status.ok()) return status;
+  }
+  if (!MayTakeOver(notes->cluster)) return context_.store.ForgetAllProgress();
+  notes_ = *std::move(notes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Coordinator::Impl::Notes> Coordinator::Impl::ReadNotes() {
+  absl::StatusOr<std::map<std::string, std::string>> saved = context_.store.LoadProgress();
+  if (!saved.ok()) return saved.status();
+  Notes notes;
+  for (const auto& [key, bytes] : *saved) {
+    if (key == SavedCluster::Key()) {
+      absl::StatusOr<SavedCluster> cluster = SavedCluster::FromBytes(bytes);
+      if (!cluster.ok()) return cluster.status();
+      notes.cluster = *std::move(cluster);
+    } else if (SavedMember::IsKey(key)) {
+      absl::StatusOr<SavedMember> member = SavedMember::FromBytes(bytes);
+      if (!member.ok()) return member.status();
+      notes.members.push_back(*std::move(member));
+    } else if (SavedTrial::IsKey(key)) {
+      absl::StatusOr<SavedTrial> trial = SavedTrial::FromBytes(bytes);
+      if (!trial.ok()) return trial.status();
+      notes.trials.push_back(*std::move(trial));
+    }
+  }
+  return notes;
+}
+
+// It had ended, and its result was not saved yet: only its tables were left to be dropped.
+absl::Status Coordinator::Impl::KeepOutcome(const SavedTrial& ended, std::vector<StateStore::Trial>& stored) {
+  if (!ended.outcome.has_value()) return absl::OkStatus();
+  for (StateStore::Trial& trial : stored) {
+    if (trial.name != ended.name || trial.spec != ended.spec || HasResult(trial.status)) continue;
+    trial = *ended.outcome;
+    if (absl::Status status = context_.store.SaveTrial(trial); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Its view is the newest that was ever made, and as this scheduler would have it.
+bool Coordinator::Impl::MayTakeOver(const SavedCluster& cluster) const {
+  const View& view = cluster.view;
+  return view.number != 0 && view.number == context_.numbers.view && view.cluster_id == context_.numbers.cluster_id &&
+         view.partitions() == context_.options.partitions && cluster.replication == context_.options.replication;
+}
+
+// Those who are there go on as if nothing had happened. Those who are not have one lease to be heard.
+void Coordinator::Impl::TakeOver(absl::Time now, Outbox& outbox) {
+  const Notes notes = *std::exchange(notes_, std::nullopt);
+  for (const SavedMember& member : notes.members) context_.members.Restore(member.record, member.ended, now);
+  context_.view = notes.cluster.view;
+  context_.servers = notes.cluster.servers;
+  context_.server_of = notes.cluster.server_of;
+  context_.alive.clear();
+  for (ShardIndex shard = 0; shard < context_.server_of.size(); ++shard) {
+    const MemberRecord* const server = context_.members.FindAlive(context_.servers[context_.server_of[shard]]);
+    context_.alive.push_back(server != nullptr && server->incarnation == context_.view.processes[shard]);
+  }
+  context_.AllowServers();
+  last_advance_ = now;
+  setup_.TakeOver();
+  if (!view_changes_.TakeOver(now, outbox)) {
+    for (const SavedTrial& trial : notes.trials) context_.ForgetNote(SavedTrial::Key(trial.name));
+    return StartOver("");
+  }
+  for (const SavedTrial& trial : notes.trials) TakeOver(trial, now, outbox);
+}
+
+void Coordinator::Impl::TakeOver(const SavedTrial& saved, absl::Time now, Outbox& outbox) {
+  const auto found = by_name_.find(saved.name);
+  if (found == by_name_.end() || saved.outcome.has_value()) return context_.ForgetNote(SavedTrial::Key(saved.name));
+  Trial& trial = trials_[found->second];
+  absl::Status taken = absl::FailedPreconditionError("its configuration is another one now");
+  if (trial.record.spec == saved.spec && trial.record.status == TrialStatus::kPending) {
+    trial.run =
+        std::make_unique<TrialRun>(context_, trial.config, trial.record.spec, saved.number, WantsModelOf(trial.config), now);
+    taken = trial.run->TakeOver(saved, now, outbox);
+  }
+  if (!taken.ok()) {
+    LogWarning("a trial that runs cannot be taken over", {{"trial", saved.name}, {"reason", taken.ToString()}});
+    trial.run = nullptr;
+    return context_.ForgetNote(SavedTrial::Key(saved.name));
+  }
+  trial.record.status = TrialStatus::kRunning;
+  ++context_.counters.trials_taken_over;
+  LogInfo("a trial is taken over from the scheduler before", {{"trial", saved.name}});
+}
+
+TrialRun::WantsModel Coordinator::Impl::WantsModelOf(const TrialConfig& config) {
+  return [this, &config](const auto& validation) { return WantsModel(config, validation); };
 }
 
 // What a trial that has ended left at the rungs, in the order in which trials stand in the sweep.
@@ -236,6 +358,7 @@ absl::Status Coordinator::Impl::AddTrial(const TrialConfig& config, const std::m
 // -------------------------------------------------------------------------------------------------------- messages
 
 void Coordinator::Impl::OnMessage(const Message& message, absl::Time now, Outbox& outbox) {
+  if (notes_.has_value()) TakeOver(now, outbox);
   if (!context_.status.ok()) return;
   OutgoingMessagePtr reply = NewReply(context_.self, context_.view.number, message);
   MaybeRejection rejection;
@@ -275,6 +398,7 @@ MaybeRejection Coordinator::Impl::HandleRegister(const Message& message, Body::B
   std::string lost;
   MaybeRejection rejection = context_.members.Register(message, now, &lost);
   if (rejection.has_value()) return rejection;
+  context_.NoteMember(TextOf(message.envelope().getBody().getRegister().getName()));
   if (!lost.empty()) OnLost(lost, now, outbox);
   wire::Registered::Builder registered = reply.initRegistered();
   registered.setClusterId(context_.numbers.cluster_id);
@@ -361,9 +485,10 @@ void Coordinator::Impl::HandleGetAssignment(MemberRecord& member, wire::Assignme
 }
 
 MaybeRejection Coordinator::Impl::HandleGetWork(const Message& message, Body::Builder reply, absl::Time now) {
-  const uint64_t session = message.envelope().getBody().getGetWork().getSession();
+  const wire::GetWork::Reader get_work = message.envelope().getBody().getGetWork();
+  const uint64_t session = get_work.getSession();
   if (TrialRun* run = RunOf(session)) {
-    return run->OnGetWork(session, message.envelope().getRequestId(), reply.initWork(), now);
+    return run->OnGetWork(get_work, message.envelope().getRequestId(), reply.initWork(), now);
   }
   if (!done_sessions_.contains(session)) {
     return Rejection{Code::UNKNOWN_SESSION, "getWork.session", fmt::format("{} is not open", session)};
@@ -382,6 +507,7 @@ TrialRun* Coordinator::Impl::RunOf(uint64_t session) {
 // --------------------------------------------------------------------------------------------------- time and losses
 
 void Coordinator::Impl::OnTimer(absl::Time now, Outbox& outbox) {
+  if (notes_.has_value()) TakeOver(now, outbox);
   if (!context_.status.ok()) return;
   // Called so late that members may have spoken and not been heard: the fault is ours.
   const absl::Time promised = next_timer();
@@ -439,6 +565,7 @@ void Coordinator::Impl::OnProcessExit(const std::string& name, absl::Time now, O
 }
 
 void Coordinator::Impl::OnLost(const std::string& name, absl::Time now, Outbox& outbox) {
+  context_.NoteMember(name);
   if (context_.members.FindByName(name)->server) return OnServerLost(name, now, outbox);
   ++context_.counters.workers_lost;
   for (Trial& trial : trials_) {
@@ -479,6 +606,7 @@ void Coordinator::Impl::StartOver(const std::string& name) {
     }
     FreeWorkers(*trial.run);
     trial.run = nullptr;
+    context_.ForgetNote(SavedTrial::Key(trial.record.name));
     trial.record.status = TrialStatus::kPending;
     trial.unreadable = 0;
     if (trial.attempts < context_.options.max_attempts) continue;
@@ -539,10 +667,9 @@ void Coordinator::Impl::FinishRun(Trial& trial, absl::Time now) {
     return;
   }
   trial.unreadable = 0;
-  trial.record.status = run.failed() ? TrialStatus::kFailed : run.halted() ? TrialStatus::kStopped : TrialStatus::kFinished;
-  trial.record.reason = run.failure();
-  trial.record.result = run.Result();
+  trial.record = run.Outcome();
   SaveTrial(trial.record);
+  context_.ForgetNote(SavedTrial::Key(trial.record.name));
   if (!run.failed()) done_sessions_.merge(run.sessions());
   FreeWorkers(run);
   trial.run = nullptr;
@@ -611,10 +738,8 @@ void Coordinator::Impl::StartTrials(absl::Time now, Outbox& outbox) {
     trial.from_checkpoint = from;
     trial.record.status = TrialStatus::kRunning;
     if (from != 0) ++context_.counters.trials_restored;
-    trial.run = std::make_unique<TrialRun>(
-        context_, trial.config, trial.record.spec, context_.numbers.trial,
-        [this, &config = trial.config](const auto& validation) { return WantsModel(config, validation); }, now,
-        *std::move(checkpoint));
+    trial.run = std::make_unique<TrialRun>(context_, trial.config, trial.record.spec, context_.numbers.trial,
+                                           WantsModelOf(trial.config), now, *std::move(checkpoint));
     FillRanks(*trial.run, free, now, outbox);
   }
 }

@@ -86,6 +86,13 @@ class StateStore {
   virtual absl::Status SaveNumbers(const Numbers& numbers) = 0;
   virtual absl::Status SaveView(const View& view) = 0;
   virtual absl::Status SaveTrial(const Trial& trial) = 0;
+
+  // What goes on now, by key (scheduler/saved_progress.h): it survives the scheduler and need not survive its machine.
+  // LoadProgress brings all of it as it was saved last, or nothing.
+  virtual absl::StatusOr<std::map<std::string, std::string>> LoadProgress() = 0;
+  virtual absl::Status SaveProgress(const std::string& key, const std::string& bytes) = 0;
+  virtual absl::Status ForgetProgress(const std::string& key) = 0;
+  virtual absl::Status ForgetAllProgress() = 0;
 };
 
 // Which finished trials' models are kept: the best by validation metric of each kind of model, all, or none.
@@ -113,6 +120,7 @@ struct CoordinatorOptions {
   absl::Duration checkpoint_every = absl::InfiniteDuration();  // InfiniteDuration: on request only
   uint32_t checkpoint_full_every = 1;                          // one of so many is full; the others hold what has changed
   int64_t (*unix_seconds)() = nullptr;                         // what checkpoints say of when they were made
+  bool take_over = false;  // servers and workers outlive the scheduler: the next one goes on with them
 };
 
 class Coordinator {
@@ -124,8 +132,9 @@ class Coordinator {
   ~Coordinator();
 
   // Loads the numbers of the store and the results of the trials that it has, and adds those that it does not have. A trial
-  // without a result is pending, with whatever configuration it has now; one with a result and another configuration is an
-  // error. Trials of the store that are not among these stay there and count for nothing. Call once, first.
+  // without a result is pending, with whatever configuration it has now, or is taken over where it stands; one with a result
+  // and another configuration is an error. Trials of the store that are not among these stay there and count for nothing. Call
+  // once, first.
   absl::Status Start(const std::vector<TrialConfig>& trials);
 
   void OnMessage(const Message& message, absl::Time now, Outbox& outbox);
@@ -201,6 +210,7 @@ class Coordinator {
     uint64_t checkpoint_number = 0, checkpoint_bytes = 0;  // of the last one
     absl::Duration checkpoint_pause;                       // of the last attempt
     uint64_t trials_restored = 0;                          // that went on from a checkpoint
+    uint64_t trials_taken_over = 0;                        // that ran under the scheduler before, and run on
     std::map<std::string, uint64_t> rejected;              // by error code name
   };
   const Counters& counters() const;

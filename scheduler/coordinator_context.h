@@ -36,6 +36,7 @@ struct CoordinatorContext {
   std::vector<bool> alive;           // by shard of the view: its server is the process that the view names
   Coordinator::Counters counters;
   absl::Status status;  // not OK: the sweep cannot go on
+  bool takes_notes = false;
 
   bool IsWanted(const std::string& server) const { return std::find(wanted.begin(), wanted.end(), server) != wanted.end(); }
   // Those may register that are wanted, and those that still hold something.
@@ -59,6 +60,13 @@ struct CoordinatorContext {
     if (status.ok()) status = result;
     return result.ok();
   }
+
+  // Notes for a scheduler that comes after this one (scheduler/saved_progress.h); nothing if nobody is to take over. Where they
+  // cannot be written the sweep goes on, and all notes are removed.
+  void Note(const std::string& key, const std::string& bytes);
+  void ForgetNote(const std::string& key);
+  void NoteMember(const std::string& name);
+  bool NoteView(const View& next);  // false: see status
 };
 
 }  // namespace marquee

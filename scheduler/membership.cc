@@ -143,6 +143,18 @@ bool Membership::End(const std::string& name) {
   return std::exchange(member->alive, false);
 }
 
+std::set<uint64_t> Membership::EndedOf(const std::string& name) const {
+  const auto found = ended_.find(name);
+  return found == ended_.end() ? std::set<uint64_t>() : found->second;
+}
+
+void Membership::Restore(MemberRecord record, std::set<uint64_t> ended, absl::Time now) {
+  record.heard = now;
+  if (!ended.empty()) ended_[record.name] = std::move(ended);
+  const std::string name = record.name;
+  members_[name] = std::move(record);
+}
+
 void Membership::Forgive(absl::Time now) {
   for (auto& [name, member] : members_) member.heard = std::max(member.heard, now);
 }

@@ -64,6 +64,11 @@ class Membership {
   void Forgive(absl::Time now);
   absl::Time next_expiry() const;
 
+  // Incarnations of a name that may not come back.
+  std::set<uint64_t> EndedOf(const std::string& name) const;
+  // A member of the scheduler before this one. If it was alive it has a lease from now on to be heard.
+  void Restore(MemberRecord record, std::set<uint64_t> ended, absl::Time now);
+
   void SetServers(std::set<std::string> names) { options_.servers = std::move(names); }
   // Whether all of these are alive. If so, of all their shards, in the order of names: endpoints, the index of each one's
   // server among the names, and its incarnation.

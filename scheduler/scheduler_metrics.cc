@@ -42,6 +42,7 @@ void SchedulerMetrics::Update(const Coordinator& coordinator, const Transport& t
   metrics_.Get(metric::kCheckpointBytes).Set(static_cast<double>(counters.checkpoint_bytes));
   metrics_.Get(metric::kCheckpointPause).Set(absl::ToDoubleSeconds(counters.checkpoint_pause));
   add(metrics_.Get(metric::kTrialsRestored), counters.trials_restored, before_.trials_restored);
+  add(metrics_.Get(metric::kTrialsTakenOver), counters.trials_taken_over, before_.trials_taken_over);
   metrics_.Get(metric::kCheckpointAge).Set(absl::ToDoubleSeconds(coordinator.checkpoint_age(now)));
   AddRejected(metrics_, counters.rejected, before_.rejected);
   before_ = counters;

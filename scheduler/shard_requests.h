@@ -24,7 +24,9 @@ using BroadcastNumber = uint64_t;  // from 1; 0: none
 
 class ShardRequests {
  public:
-  ShardRequests(Identity self, absl::Duration resend_after) : self_(std::move(self)), resend_after_(resend_after) {}
+  // Answers to a process before this one must not be taken for answers to this one.
+  ShardRequests(Identity self, absl::Duration resend_after)
+      : self_(std::move(self)), resend_after_(resend_after), last_request_(MixId(self_.incarnation) >> 16U) {}
 
   // Sends each shard its request. `fill` writes the body for the shard of that index. `view` goes into the header.
   using Fill = std::function<void(uint32_t shard, wire::Envelope::Body::Builder body)>;
@@ -108,7 +110,7 @@ class ShardRequests {
   Identity self_;
   bool hold_ = false;
   absl::Duration resend_after_;
-  uint64_t last_request_ = 0;
+  uint64_t last_request_;
   BroadcastNumber last_broadcast_ = 0;
   std::map<uint64_t, Request> requests_;
   std::deque<std::pair<absl::Time, uint64_t>> resends_;  // when, and which request, in order; answered ones too, for a while

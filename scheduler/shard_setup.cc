@@ -59,6 +59,7 @@ bool ShardSetup::InstallView(absl::Time now, Outbox& outbox) {
                    context_.options.partitions, context_.members.ShardProcesses(context_.servers), context_.server_of,
                    context_.options.replication);
   if (!context_.Keep(next_view_.Validate()) || !context_.Keep(context_.store.SaveView(next_view_))) return false;
+  if (!context_.NoteView(next_view_)) return false;
   stage_ = Stage::kInstalling;
   // No view in the header: the shard is not expected to know it yet.
   broadcast_ = context_.shards.Start(

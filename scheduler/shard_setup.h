@@ -16,6 +16,8 @@ class ShardSetup {
 
   bool ready() const { return stage_ == Stage::kReady; }
 
+  // A scheduler before this one has set them up, and trials run: there is nothing to be done.
+  void TakeOver() { stage_ = Stage::kReady; }
   // A server is gone, or came as a new process. `open_sessions` may still be open on some shards.
   void StartOver(const std::set<uint64_t>& open_sessions);
   // Looks what can be done next.

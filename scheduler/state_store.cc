@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -42,6 +43,15 @@ constexpr Migration kMigrations[] = {
 static_assert(kMigrations[0].to == kOldestStateVersion + 1 && std::rbegin(kMigrations)->to == kStateVersion);
 
 std::string DatabasePath(const std::string& folder) { return (std::filesystem::path(folder) / "state.db").string(); }
+
+std::string ProgressPath(const std::string& folder) { return (std::filesystem::path(folder) / "progress.db").string(); }
+
+// Another one each time the machine is started.
+std::string BootId() {
+  std::string id;
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id") >> std::ws, id);
+  return id;
+}
 
 struct CloseDatabase {
   void operator()(sqlite3* database) const { sqlite3_close_v2(database); }
@@ -157,11 +167,14 @@ absl::Status Prepare(sqlite3* database, const std::string& path) {
 
 struct SqliteStateStore::State {
   ~State() {
+    progress.reset();
     database.reset();
     if (lock >= 0) close(lock);
   }
+  std::string folder;
   int lock = -1;
   Database database;
+  Database progress;  // null until it is needed
 };
 
 SqliteStateStore::SqliteStateStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -174,6 +187,7 @@ absl::StatusOr<std::unique_ptr<SqliteStateStore>> SqliteStateStore::Open(const s
   std::filesystem::create_directories(folder, error);
   if (error) return absl::InternalError(fmt::format("{}: {}", folder, error.message()));
   auto state = std::make_unique<State>();
+  state->folder = folder;
   absl::StatusOr<int> lock = TakeLock(folder);
   if (!lock.ok()) return lock.status();
   state->lock = *lock;
@@ -256,6 +270,64 @@ absl::Status SqliteStateStore::SaveTrial(const Trial& trial) {
       .Bind(trial.reason)
       .Bind(ToJson(trial.result))
       .Run();
+}
+
+// -------------------------------------------------------------------------------------------------------- progress
+
+absl::Status SqliteStateStore::OpenProgress() {
+  if (state_->progress != nullptr) return absl::OkStatus();
+  sqlite3* database = nullptr;
+  const std::string path = ProgressPath(state_->folder);
+  const int code = sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  Database opened(database);
+  if (code != SQLITE_OK) return absl::InternalError(fmt::format("{}: {}", path, sqlite3_errstr(code)));
+  constexpr const char* kProgressSchema =
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+      "CREATE TABLE IF NOT EXISTS progress (key TEXT PRIMARY KEY, boot TEXT, bytes BLOB) WITHOUT ROWID;";
+  if (absl::Status status = Execute(database, kProgressSchema); !status.ok()) return status;
+  state_->progress = std::move(opened);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::map<std::string, std::string>> SqliteStateStore::LoadProgress() {
+  std::map<std::string, std::string> progress;
+  if (!std::filesystem::exists(ProgressPath(state_->folder))) return progress;
+  if (absl::Status status = OpenProgress(); !status.ok()) return status;
+  Statement select(state_->progress.get(), "SELECT key, boot, bytes FROM progress");
+  const std::string boot = BootId();
+  while (true) {
+    const absl::StatusOr<bool> row = select.Step();
+    if (!row.ok()) return row.status();
+    if (!*row) return progress;
+    if (boot.empty() || select.Text(1) != boot) return std::map<std::string, std::string>();
+    progress.emplace(select.Text(0), select.Text(2));
+  }
+}
+
+absl::Status SqliteStateStore::SaveProgress(const std::string& key, const std::string& bytes) {
+  if (absl::Status status = OpenProgress(); !status.ok()) return status;
+  static const std::string kBoot = BootId();
+  return Statement(state_->progress.get(), "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)")
+      .Bind(key)
+      .Bind(kBoot)
+      .Bind(bytes)
+      .Run();
+}
+
+absl::Status SqliteStateStore::ForgetProgress(const std::string& key) {
+  if (absl::Status status = OpenProgress(); !status.ok()) return status;
+  return Statement(state_->progress.get(), "DELETE FROM progress WHERE key = ?").Bind(key).Run();
+}
+
+absl::Status SqliteStateStore::ForgetAllProgress() {
+  state_->progress.reset();
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    const std::string path = ProgressPath(state_->folder) + suffix;
+    std::error_code error;
+    std::filesystem::remove(path, error);
+    if (error) return absl::InternalError(fmt::format("{}: {}", path, error.message()));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace marquee

@@ -2,9 +2,13 @@
 #define MARQUEE_SCHEDULER_STATE_STORE_H_
 
 // The scheduler's state on disk: FOLDER/state.db, an SQLite database in which each save is one synchronous transaction.
+// FOLDER/progress.db holds what goes on, for a scheduler that comes after one that died: it is not flushed, since it counts for
+// nothing once the machine has been started again.
+//
 // FOLDER/lock is held as long as the store lives (the kernel lets go of it when the process dies), so that no two schedulers
 // share a state. Errors name the file. Not thread-safe.
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -29,9 +33,14 @@ class SqliteStateStore : public StateStore {
   absl::Status SaveNumbers(const Numbers& numbers) override;
   absl::Status SaveView(const View& view) override;
   absl::Status SaveTrial(const Trial& trial) override;
+  absl::StatusOr<std::map<std::string, std::string>> LoadProgress() override;
+  absl::Status SaveProgress(const std::string& key, const std::string& bytes) override;
+  absl::Status ForgetProgress(const std::string& key) override;
+  absl::Status ForgetAllProgress() override;  // removes the file, for which a full disk has room as well
 
  private:
   struct State;
+  absl::Status OpenProgress();
   explicit SqliteStateStore(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -48,6 +48,9 @@ void StatusEvents::Look(const Coordinator& coordinator, absl::Time now, absl::Ti
   LookAtCopies(coordinator, time);
   LookAtTrials(coordinator.trials(now), time);
   const Coordinator::Counters& counters = coordinator.counters();
+  if (const uint64_t taken = counters.trials_taken_over - before_.trials_taken_over; taken > 0) {
+    Add(Level::kInfo, fmt::format("{} on as under the scheduler before", Count(taken, "trial runs", "trials run")), time);
+  }
   LookAtCheckpoints(counters, time);
   if (now >= next_refused_) {
     next_refused_ = now + kBetweenRefused;

@@ -162,6 +162,9 @@ absl::Status SweepRunner::Listen() {
   coordinator.maximize = plan_.sweep.maximize;
   coordinator.asha = plan_.sweep.asha;
   coordinator.keep = plan_.sweep.keep;
+  // Other launchers' processes end with the scheduler.
+  const ClusterConfig::Launcher launcher = cluster_.config().launcher;
+  coordinator.take_over = launcher == ClusterConfig::Launcher::kExternal || launcher == ClusterConfig::Launcher::kKubernetes;
   if (const std::optional<CheckpointConfig>& checkpoints = cluster_.config().checkpoints) {
     const std::string folder = checkpoints->folder.empty() ? PathOf("checkpoints") : checkpoints->folder;
     checkpoints_ =

@@ -52,12 +52,33 @@ std::optional<TrainingChunks::Lease> TrainingChunks::Take(uint64_t session, uint
     lease.next = BeginOf(lease.number);
     fresh_[*lane] += lanes_;
   }
-  lease.epoch = EpochOf(lease.number);
-  lease.begin = BeginOf(lease.number);
-  lease.end = EndOf(lease.number);
   held_[lease.number] = Held{.session = session, .next = lease.next};
   ++held_by_[session];
-  return lease;
+  return LeaseOf(lease.number, lease.next);
+}
+
+TrainingChunks::Lease TrainingChunks::LeaseOf(uint64_t number, uint64_t next) const {
+  return {.number = number, .epoch = EpochOf(number), .begin = BeginOf(number), .end = EndOf(number), .next = next};
+}
+
+std::vector<uint64_t> TrainingChunks::ChunksOf(uint64_t session) const {
+  std::vector<uint64_t> numbers;
+  for (const auto& [number, held] : held_) {
+    if (held.session == session) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+absl::Status TrainingChunks::Hold(uint64_t session, uint64_t number) {
+  std::map<uint64_t, uint64_t>& released = released_[LaneOf(number)];
+  const auto found = released.find(number);
+  if (found == released.end()) {
+    return absl::FailedPreconditionError(fmt::format("chunk {} is held by session {}, and was not left", number, session));
+  }
+  held_[number] = Held{.session = session, .next = found->second};
+  ++held_by_[session];
+  released.erase(found);
+  return absl::OkStatus();
 }
 
 size_t TrainingChunks::HeldBy(uint64_t session) const {
@@ -125,6 +146,7 @@ TrainingChunks::Progress TrainingChunks::progress() const {
                     .trained_by_epoch = trained_by_epoch_,
                     .finished = finished_};
   for (const auto& lane : released_) progress.released.insert(lane.begin(), lane.end());
+  for (const auto& [number, held] : held_) progress.released.emplace(number, held.next);
   return progress;
 }
 

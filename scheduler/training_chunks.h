@@ -46,6 +46,9 @@ class TrainingChunks {
   bool Available(uint32_t rank) const;
   void SetAbsent(uint32_t rank, bool absent);
   size_t HeldBy(uint64_t session) const;
+  std::vector<uint64_t> ChunksOf(uint64_t session) const;
+  // The chunk as it was leased from position `next` on; Check has passed both.
+  Lease LeaseOf(uint64_t number, uint64_t next) const;
 
   // An error for a chunk that does not exist or a position outside it.
   absl::Status Check(uint64_t number, uint64_t next) const;
@@ -72,7 +75,7 @@ class TrainingChunks {
   // While it pauses: all that was leased is trained and reported.
   bool quiet() const;
 
-  // What is trained and what is not, while nothing is leased.
+  // What is trained and what is not. Chunks that are held are among those that were released.
   struct Progress {
     uint64_t examples = 0;  // these two as in Shape
     uint64_t chunk_size = 0;
@@ -84,6 +87,8 @@ class TrainingChunks {
   Progress progress() const;
   // Of a new object. An error where the progress is of another shape.
   absl::Status GoOnFrom(const Progress& progress);
+  // Then: a released chunk is the session's, which was given it before. An error if it is not to be had.
+  absl::Status Hold(uint64_t session, uint64_t number);
 
   // All that may be leased are trained.
   bool done() const { return finished_ == limit_; }

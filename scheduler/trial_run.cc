@@ -33,6 +33,7 @@ TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::
       spec_(std::move(spec)),
       number_(number),
       started_(now),
+      now_(now),
       tables_(context, number),
       chunks_({.examples = context.options.train_examples,
                .chunk_size = ChunkSize(context.options, config),
@@ -47,7 +48,7 @@ TrialRun::TrialRun(CoordinatorContext& context, const TrialConfig& config, std::
       ended_(now) {
   TrainOn();
   if (!checkpoint_.has_value()) return;
-  if (const absl::Status status = GoOnFrom(*checkpoint_, now); !status.ok()) {
+  if (const absl::Status status = GoOnFrom(checkpoint_->state, now); !status.ok()) {
     bad_checkpoint_ = checkpoint_->number;
     Fail(std::string(status.message()));
   }
@@ -74,8 +75,8 @@ TrialState TrialRun::State(absl::Time now) const {
   return state;
 }
 
-absl::Status TrialRun::GoOnFrom(const TrialCheckpoint& checkpoint, absl::Time now) {
-  absl::StatusOr<TrialState> state = TrialState::FromJson(checkpoint.state);
+absl::Status TrialRun::GoOnFrom(const std::string& text, absl::Time now) {
+  absl::StatusOr<TrialState> state = TrialState::FromJson(text);
   if (!state.ok()) return state.status();
   if (state->losses.size() != losses_.size() || state->trained_epochs > planned_epochs()) {
     return absl::FailedPreconditionError(
@@ -102,6 +103,102 @@ absl::Status TrialRun::GoOnFrom(const TrialCheckpoint& checkpoint, absl::Time no
     }
   }
   return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------------------------------- a scheduler after this one
+
+void TrialRun::Note() {
+  if (!context_.takes_notes || phase_ < Phase::kTraining || phase_ >= Phase::kCleaning || failed()) return;
+  SavedTrial saved{.name = config_.name,
+                   .spec = spec_,
+                   .outcome = std::nullopt,
+                   .number = number_,
+                   .state = State(now_).ToJson(),
+                   .evaluations = evaluations_,
+                   .tables = tables_.definitions(),
+                   .sessions = {},
+                   .clocks = clocks_.Save()};
+  for (const auto& [number, session] : sessions_) saved.sessions.push_back(Save(session));
+  context_.Note(SavedTrial::Key(config_.name), saved.ToBytes());
+}
+
+SavedTrial::Session TrialRun::Save(const Session& session) const {
+  return {.number = session.number,
+          .worker = session.worker,
+          .incarnation = session.incarnation,
+          .rank = session.rank,
+          .lost = session.lost,
+          .trained = session.trained,
+          .clock = session.clock,
+          .examples = session.examples,
+          .loss_sum = session.loss_sum,
+          .held = chunks_.ChunksOf(session.number),
+          .given = session.given,
+          .last_chunk = session.last.number,
+          .last_next = session.last.next};
+}
+
+// Its tables must not be taken for those of a trial that runs once they are being dropped.
+void TrialRun::NoteOutcome() {
+  if (!context_.takes_notes) return;
+  if (bad_checkpoint_ != 0) return context_.ForgetNote(SavedTrial::Key(config_.name));  // it begins anew
+  SavedTrial saved;
+  saved.name = config_.name;
+  saved.spec = spec_;
+  saved.outcome = Outcome();
+  context_.Note(SavedTrial::Key(config_.name), saved.ToBytes());
+}
+
+absl::Status TrialRun::TakeOver(const SavedTrial& saved, absl::Time now, Outbox& outbox) {
+  if (absl::Status status = GoOnFrom(saved.state, now); !status.ok()) return status;
+  const uint32_t ranks = context_.options.workers_per_trial;
+  if (saved.clocks.ranks.size() != ranks) {
+    return absl::FailedPreconditionError(fmt::format("{} workers; now there are to be {}", saved.clocks.ranks.size(), ranks));
+  }
+  clocks_.GoOnFrom(saved.clocks);
+  tables_.TakeOver(saved.tables);
+  evaluations_ = saved.evaluations;
+  phase_ = Phase::kTraining;
+  taken_over_ = true;
+  for (uint32_t rank = 0; rank < ranks; ++rank) chunks_.SetAbsent(rank, !saved.clocks.ranks[rank].present);
+  for (const SavedTrial::Session& session : saved.sessions) {
+    if (absl::Status status = AddSession(session); !status.ok()) return status;
+    if (!session.held.empty()) training_started_ = now;
+  }
+  for (auto& [number, session] : sessions_) GoOnWith(session, now, outbox);
+  return absl::OkStatus();
+}
+
+absl::Status TrialRun::AddSession(const SavedTrial::Session& saved) {
+  if (saved.rank >= context_.options.workers_per_trial) {
+    return absl::FailedPreconditionError(fmt::format("session {} has rank {}", saved.number, saved.rank));
+  }
+  for (const uint64_t chunk : saved.held) {
+    if (absl::Status status = chunks_.Hold(saved.number, chunk); !status.ok()) return status;
+  }
+  Session& session = sessions_[saved.number];
+  session.number = saved.number;
+  session.worker = saved.worker;
+  session.incarnation = saved.incarnation;
+  session.rank = saved.rank;
+  session.lost = saved.lost;
+  session.trained = saved.trained;
+  session.clock = saved.clock;
+  session.examples = saved.examples;
+  session.loss_sum = saved.loss_sum;
+  session.given = saved.given;
+  if (saved.given == 0) return absl::OkStatus();
+  session.last = chunks_.LeaseOf(saved.last_chunk, saved.last_next);
+  return chunks_.Check(saved.last_chunk, saved.last_next);
+}
+
+// What the scheduler before this one has begun with a session may not have come to all shards.
+void TrialRun::GoOnWith(Session& session, absl::Time now, Outbox& outbox) {
+  if (session.lost) return Close(session, now, outbox);
+  MemberRecord* const worker = context_.members.FindByName(session.worker);
+  if (worker == nullptr || !worker->alive || worker->incarnation != session.incarnation) return Lose(session, now, outbox);
+  worker->session = session.number;
+  Open(session, now, outbox);
 }
 
 void TrialRun::Fail(std::string reason) {
@@ -156,7 +253,19 @@ void TrialRun::AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Ou
   Session session;
   session.number = context_.numbers.session;
   session.worker = worker.name;
+  session.incarnation = worker.incarnation;
   session.rank = rank;
+  worker.session = session.number;
+  worker.wants_session = false;
+  chunks_.SetAbsent(rank, false);
+  clocks_.Join(rank);
+  sessions_[session.number] = std::move(session);
+  Note();
+  Open(sessions_[context_.numbers.session], now, outbox);
+  ++context_.counters.sessions_opened;
+}
+
+void TrialRun::Open(Session& session, absl::Time now, Outbox& outbox) {
   session.broadcast = context_.AskAll(
       [&](uint32_t, wire::Envelope::Body::Builder body) {
         wire::OpenSession::Builder open = body.initOpenSession();
@@ -164,12 +273,6 @@ void TrialRun::AddWorker(MemberRecord& worker, uint32_t rank, absl::Time now, Ou
         open.setTrial(number_);
       },
       now, outbox);
-  worker.session = session.number;
-  worker.wants_session = false;
-  chunks_.SetAbsent(rank, false);
-  clocks_.Join(rank);
-  sessions_[session.number] = std::move(session);
-  ++context_.counters.sessions_opened;
 }
 
 std::vector<uint64_t> TrialRun::sessions_of_shards() const {
@@ -188,16 +291,21 @@ const std::vector<TableDefinition>& TrialRun::tables() const {
 void TrialRun::LoseWorker(const std::string& worker, absl::Time now, Outbox& outbox) {
   for (auto& [number, session] : sessions_) {
     if (session.worker != worker || session.lost) continue;
-    session.lost = true;
-    chunks_.SetAbsent(session.rank, true);
-    clocks_.Leave(session.rank);
-    if (evaluation_.has_value()) evaluation_->Release(number);
-    Close(session, now, outbox);
+    Lose(session, now, outbox);
     if (++losses_without_progress_ >= kMaxLossesWithoutProgress) {
       Fail(fmt::format("{} workers were lost one after the other while nothing was trained; the last one was '{}'",
                        losses_without_progress_, worker));
     }
   }
+}
+
+void TrialRun::Lose(Session& session, absl::Time now, Outbox& outbox) {
+  session.lost = true;
+  chunks_.SetAbsent(session.rank, true);
+  clocks_.Leave(session.rank);
+  if (evaluation_.has_value()) evaluation_->Release(session.number);
+  Note();
+  Close(session, now, outbox);
 }
 
 void TrialRun::Close(Session& session, absl::Time now, Outbox& outbox) {
@@ -240,10 +348,12 @@ void TrialRun::FinishClosing(Session& session) {
 // -------------------------------------------------------------------------------------------------------- phases
 
 void TrialRun::Advance(absl::Time now, Outbox& outbox) {
+  now_ = now;
   AdvanceSessions();
+  const Phase before = phase_;
   while (context_.status.ok() && Step(now, outbox)) {
   }
-  UpdateIdle();
+  if (UpdateIdle() || before != phase_) Note();
   NotifyClocks(0, outbox);
 }
 
@@ -407,17 +517,20 @@ void TrialRun::Complete(absl::Time now) {
 
 void TrialRun::StartCleaning(absl::Time now, Outbox& outbox) {
   phase_ = Phase::kCleaning;
+  NoteOutcome();
   tables_.Drop(now, outbox);
   for (auto& [number, session] : sessions_) Close(session, now, outbox);
 }
 
 // ----------------------------------------------------------------------------------------------------------- clocks
 
-void TrialRun::UpdateIdle() {
+bool TrialRun::UpdateIdle() {
+  bool any = false;
   for (const auto& [number, session] : sessions_) {
     if (session.lost) continue;
-    clocks_.SetIdle(session.rank, chunks_.HeldBy(number) == 0 && !chunks_.Available(session.rank));
+    any |= clocks_.SetIdle(session.rank, chunks_.HeldBy(number) == 0 && !chunks_.Available(session.rank));
   }
+  return any;
 }
 
 void TrialRun::FillClocks(const Session& session, wire::Clocks::Builder builder) const {
@@ -442,7 +555,7 @@ void TrialRun::NotifyClocks(uint64_t left_out, Outbox& outbox) {
 void TrialRun::SendClocks(const Session& session, Outbox& outbox) const {
   if (session.lost || session.state != Session::State::kOpen) return;
   const MemberRecord* member = context_.members.FindByName(session.worker);
-  if (member == nullptr || !member->alive) return;
+  if (member == nullptr || !member->alive || member->route.empty()) return;
   OutgoingMessagePtr message = NewRequest(context_.self, context_.view.number, 0, absl::ZeroDuration());
   FillClocks(session, message->envelope().getBody().initClocks());
   outbox.Send(member->route, std::move(message));
@@ -476,17 +589,35 @@ MaybeRejection TrialRun::OnDefineTables(wire::DefineTables::Reader reader, wire:
   return std::nullopt;
 }
 
-MaybeRejection TrialRun::OnGetWork(uint64_t session_number, uint64_t request_id, wire::Work::Builder reply, absl::Time now) {
-  Session& session = *Find(session_number);
+MaybeRejection TrialRun::OnGetWork(wire::GetWork::Reader reader, uint64_t request_id, wire::Work::Builder reply,
+                                   absl::Time now) {
+  Session& session = *Find(reader.getSession());
   if (request_id > session.work_request) {
+    if (MaybeRejection rejection = Answer(session, reader.getTaken(), now)) return rejection;
     session.work_request = request_id;
-    session.answer = ChooseWork(session, now);
   } else if (request_id < session.work_request) {
     // A late copy: its answer has come, or the worker would not have asked again.
     FillWork(WorkAnswer{}, reply);
     return std::nullopt;
   }
   FillWork(session.answer, reply);
+  return std::nullopt;
+}
+
+// The request may be one that the scheduler before this one has answered, and the answer lost: then it knows how many chunks
+// the worker has, but not which requests were made.
+MaybeRejection TrialRun::Answer(Session& session, uint64_t taken, absl::Time now) {
+  if (taken > session.given + 1) {
+    return Rejection{Code::UNKNOWN_SESSION, "getWork.taken",
+                     fmt::format("{} chunks; this session was given {}", taken - 1, session.given)};
+  }
+  if (taken == session.given && taken != 0) {
+    session.answer = WorkAnswer{.kind = WorkAnswer::Kind::kTrain, .train = session.last, .evaluate = {}};
+  } else if (taken == 0 || taken == session.given + 1) {
+    session.answer = ChooseWork(session, now);
+  } else {
+    session.answer = WorkAnswer{};
+  }
   return std::nullopt;
 }
 
@@ -498,8 +629,12 @@ TrialRun::WorkAnswer TrialRun::ChooseWork(Session& session, absl::Time now) {
       answer.train = *lease;
       session.trained = true;
       session.drained = false;
+      session.last = *lease;
+      ++session.given;
       ++context_.counters.chunks_leased;
       if (!training_started_.has_value()) training_started_ = now;
+      UpdateIdle();
+      Note();
     }
   } else if (phase_ == Phase::kBarrier) {
     answer.kind = WorkAnswer::Kind::kBarrier;
@@ -581,17 +716,19 @@ MaybeRejection TrialRun::OnTick(wire::Tick::Reader reader, wire::Clocks::Builder
   ++context_.counters.ticks;
   Session& session = *Find(tick.session);
   // A lower clock is a late copy.
-  if (tick.clock >= session.clock) CountTick(tick, session);
+  const bool finished = tick.clock >= session.clock && CountTick(tick, session);
   clocks_.ReportPulled(session.rank, tick.pulled);
-  UpdateIdle();
+  // The worker does not name a chunk again once it has heard that it is counted.
+  if (UpdateIdle() || finished) Note();
   NotifyClocks(session.number, outbox);
   FillClocks(session, reply);
   return std::nullopt;
 }
 
-void TrialRun::CountTick(const TickData& tick, Session& session) {
+bool TrialRun::CountTick(const TickData& tick, Session& session) {
   std::map<uint32_t, uint64_t> added;  // by epoch
   uint64_t total = 0;
+  const size_t held = chunks_.HeldBy(session.number);
   for (const TickData::Chunk& chunk : tick.chunks) {
     const uint64_t examples = chunks_.Report(session.number, chunk.number, chunk.next);
     added[chunks_.EpochOf(chunk.number)] += examples;
@@ -613,6 +750,7 @@ void TrialRun::CountTick(const TickData& tick, Session& session) {
   session.examples = std::max(session.examples, tick.examples);
   session.loss_sum = tick.loss_sum;
   clocks_.Report(session.rank, session.clock);
+  return chunks_.HeldBy(session.number) < held;
 }
 
 MaybeRejection TrialRun::ReadSums(wire::Evaluated::Reader reader, MetricSums* sums) const {
@@ -644,10 +782,12 @@ MaybeRejection TrialRun::OnEvaluated(wire::Evaluated::Reader reader) {
   MetricSums sums;
   if (MaybeRejection rejection = ReadSums(reader, &sums)) return rejection;
   const uint64_t evaluation = reader.getEvaluation();
-  if (!evaluation_.has_value() || evaluation > evaluation_->number() || evaluation < number_ * kMaxEvaluations) {
+  const uint64_t evaluations = taken_over_ ? kMaxEvaluations : evaluations_;  // the scheduler before may have begun more
+  if (evaluation < number_ * kMaxEvaluations || evaluation >= number_ * kMaxEvaluations + evaluations) {
     return Rejection{Code::MALFORMED, "evaluated.evaluation", fmt::format("{} is none of this trial's", evaluation)};
   }
-  if (evaluation < evaluation_->number()) return std::nullopt;  // of the one before: a late copy
+  // Of another one: a late copy.
+  if (!evaluation_.has_value() || evaluation != evaluation_->number()) return std::nullopt;
   if (reader.getChunk() >= evaluation_->total()) {
     return Rejection{Code::MALFORMED, "evaluated.chunk", fmt::format("{} of {}", reader.getChunk(), evaluation_->total())};
   }
@@ -665,6 +805,16 @@ double TrialRun::ExamplesPerSecond(absl::Time now) const {
   const absl::Duration since = training_started_.has_value() ? now - *training_started_ : absl::ZeroDuration();
   const double seconds = absl::ToDoubleSeconds(trained_for_ + since);
   return seconds > 0 ? static_cast<double>(chunks_.trained_examples()) / seconds : 0;
+}
+
+StateStore::Trial TrialRun::Outcome() const {
+  return {.name = config_.name,
+          .spec = spec_,
+          .status = failed()  ? TrialStatus::kFailed
+                    : halted_ ? TrialStatus::kStopped
+                              : TrialStatus::kFinished,
+          .reason = failure_,
+          .result = Result()};
 }
 
 TrialResult TrialRun::Result() const {

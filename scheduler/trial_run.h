@@ -10,6 +10,9 @@
 // waits for its own condition in Advance; a failure leads from anywhere to cleaning. The trial's workers each have a session;
 // one that is lost is closed on all shards before its chunks are leased again, and its rank is free for another worker.
 //
+// While it trains it notes where it stands before it says anything that hangs on it (CoordinatorContext::Note), so that another
+// scheduler's run takes over: of a validation, the test or keeping what was done is done again, from the same rows.
+//
 // Requests of workers come through the On... calls, which fill the reply's body or say why not. Knows no socket, clock or file.
 
 #include <cstdint>
@@ -28,6 +31,7 @@
 #include "scheduler/metric_goal.h"
 #include "scheduler/model_keeper.h"
 #include "scheduler/row_restorer.h"
+#include "scheduler/saved_progress.h"
 #include "scheduler/training_chunks.h"
 #include "scheduler/trial_state.h"
 #include "scheduler/trial_tables.h"
@@ -43,6 +47,11 @@ class TrialRun {
   TrialRun(CoordinatorContext& context, const TrialConfig& config, std::string spec, uint64_t number, WantsModel wants,
            absl::Time now, std::optional<TrialCheckpoint> checkpoint = std::nullopt);
 
+  // A run of a scheduler before this one, which noted it: goes on with its sessions, tables and chunks. The context's members
+  // and view are those of that time. An error says why it cannot, before anything is sent; nothing may be done with the object
+  // then.
+  absl::Status TakeOver(const SavedTrial& saved, absl::Time now, Outbox& outbox);
+
   // ---- workers
   // Ranks that no worker has, to be given by AddWorker; none once the trial needs no more work.
   std::vector<uint32_t> FreeRanks() const;
@@ -57,7 +66,7 @@ class TrialRun {
   bool FillAssignment(uint64_t session, wire::TrialAssignment::Builder builder) const;
   MaybeRejection OnDefineTables(wire::DefineTables::Reader reader, wire::Envelope::Body::Builder reply, absl::Time now,
                                 Outbox& outbox);
-  MaybeRejection OnGetWork(uint64_t session, uint64_t request_id, wire::Work::Builder reply, absl::Time now);
+  MaybeRejection OnGetWork(wire::GetWork::Reader reader, uint64_t request_id, wire::Work::Builder reply, absl::Time now);
   MaybeRejection OnTick(wire::Tick::Reader reader, wire::Clocks::Builder reply, Outbox& outbox);
   MaybeRejection OnEvaluated(wire::Evaluated::Reader reader);
   // Tells the worker the clocks once more, since messages that nobody asked for may be lost.
@@ -80,7 +89,8 @@ class TrialRun {
   bool complete() const { return complete_; }
   // Successive halving has ended it.
   bool halted() const { return halted_; }
-  TrialResult Result() const;
+  // Of a run that is over, or whose tables are about to be dropped.
+  StateStore::Trial Outcome() const;
   std::set<uint64_t> sessions() const;       // of workers that were not lost
   std::set<uint64_t> open_sessions() const;  // that may be open on shards
   void FillView(absl::Time now, Coordinator::TrialView* view) const;
@@ -118,6 +128,7 @@ class TrialRun {
     enum class State { kOpening, kOpen, kClosing, kClosed } state = State::kOpening;
     uint64_t number = 0;
     std::string worker;
+    uint64_t incarnation = 0;  // of the worker
     uint32_t rank = 0;
     BroadcastNumber broadcast = 0;  // that opens or closes it
     bool lost = false;              // its worker is gone: its chunks are to be released
@@ -128,11 +139,19 @@ class TrialRun {
     double loss_sum = 0;
     uint64_t work_request = 0;  // the newest getWork
     WorkAnswer answer;
+    uint64_t given = 0;          // training chunks so far
+    TrainingChunks::Lease last;  // of them
   };
 
   const Session* Find(uint64_t session) const;  // nullptr for one whose worker must not go on
   Session* Find(uint64_t session);
-  absl::Status GoOnFrom(const TrialCheckpoint& checkpoint, absl::Time now);
+  absl::Status GoOnFrom(const std::string& state, absl::Time now);
+  absl::Status AddSession(const SavedTrial::Session& saved);
+  void GoOnWith(Session& session, absl::Time now, Outbox& outbox);
+  SavedTrial::Session Save(const Session& session) const;
+  void Note();
+  void NoteOutcome();
+  TrialResult Result() const;
   bool Synchronous() const { return config_.consistency.mode == ConsistencyConfig::Mode::kSynchronous; }
 
   // Steps of Advance; true if the phase has moved on.
@@ -151,13 +170,16 @@ class TrialRun {
   void FinishKeeping(absl::Time now);
   void Complete(absl::Time now);
   void StartCleaning(absl::Time now, Outbox& outbox);
+  void Lose(Session& session, absl::Time now, Outbox& outbox);
+  void Open(Session& session, absl::Time now, Outbox& outbox);
   void Close(Session& session, absl::Time now, Outbox& outbox);
-  void UpdateIdle();
+  bool UpdateIdle();  // true if anybody's clock has another base now
   // Tells workers of clocks that they wait for. One of them, whose reply says it, may be left out.
   void NotifyClocks(uint64_t left_out, Outbox& outbox);
   void SendClocks(const Session& session, Outbox& outbox) const;
 
   WorkAnswer ChooseWork(Session& session, absl::Time now);
+  MaybeRejection Answer(Session& session, uint64_t taken, absl::Time now);
   static void FillWork(const WorkAnswer& answer, wire::Work::Builder reply);
   void FillClocks(const Session& session, wire::Clocks::Builder builder) const;
   // A tick, read once: a malformed one must not be found out when half of it is counted.
@@ -176,7 +198,7 @@ class TrialRun {
   };
   static TickData ReadTick(wire::Tick::Reader reader);
   MaybeRejection CheckTick(const TickData& tick) const;
-  void CountTick(const TickData& tick, Session& session);
+  bool CountTick(const TickData& tick, Session& session);  // true if a chunk is finished
   MaybeRejection ReadSums(wire::Evaluated::Reader reader, MetricSums* sums) const;
   double ExamplesPerSecond(absl::Time now) const;
 
@@ -185,6 +207,7 @@ class TrialRun {
   const std::string spec_;
   const uint64_t number_;
   absl::Time started_;
+  absl::Time now_;  // as it was told last
 
   Phase phase_ = Phase::kTables;
   std::string failure_;
@@ -195,6 +218,7 @@ class TrialRun {
   ClockTable clocks_;
   uint64_t told_changes_ = 0;  // of clocks_, when workers were last told
   int losses_without_progress_ = 0;
+  bool taken_over_ = false;
 
   uint32_t trained_epochs_ = 0;  // to their end, or at the barrier that is to come
   MetricGoal goal_;

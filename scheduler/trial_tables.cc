@@ -77,6 +77,16 @@ absl::Status TrialTables::error() const {
   return context_.shards.Result(broadcast_);
 }
 
+void TrialTables::TakeOver(std::vector<TableDefinition> definitions) {
+  definitions_ = std::move(definitions);
+  proposal_ = definitions_;
+  for (TableDefinition& table : proposal_) {
+    table.name = std::string(table.model_name());
+    table.number = 0;
+    table.trial = 0;
+  }
+}
+
 void TrialTables::Drop(absl::Time now, Outbox& outbox) {
   if (dropping_ || !proposed()) return;
   context_.shards.Forget(broadcast_);

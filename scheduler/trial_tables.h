@@ -23,6 +23,9 @@ class TrialTables {
   absl::Status error() const;
   const std::vector<TableDefinition>& definitions() const { return definitions_; }
 
+  // The shards have them already, as a scheduler before this one gave them.
+  void TakeOver(std::vector<TableDefinition> definitions);
+
   // Drops them; dropped() once all shards have confirmed it, or if there never were any.
   void Drop(absl::Time now, Outbox& outbox);
   bool dropped() const { return context_.shards.Finished(broadcast_); }

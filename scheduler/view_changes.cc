@@ -27,6 +27,19 @@ void ViewChanges::Begin() {
   context_.wanted != context_.servers ? rebalancing_.Begin() : rebalancing_.End();
 }
 
+bool ViewChanges::TakeOver(absl::Time now, Outbox& outbox) {
+  Begin();
+  ready_.assign(next_.shards.size(), false);
+  Install(now, outbox);
+  const std::vector<std::string> servers = context_.servers;
+  for (uint32_t server = 0; server < servers.size(); ++server) {
+    const std::vector<uint32_t> shards = ShardsOf(server);
+    const bool alive = std::any_of(shards.begin(), shards.end(), [this](uint32_t shard) { return context_.alive[shard]; });
+    if (!servers[server].empty() && !alive && !LoseServer(servers[server], now, outbox)) return false;
+  }
+  return true;
+}
+
 void ViewChanges::End() {
   stage_ = Stage::kOff;
   rebalancing_.End();
@@ -140,7 +153,7 @@ void ViewChanges::Install(absl::Time now, Outbox& outbox) {
   has_fills_ = std::any_of(next_.fills.begin(), next_.fills.end(), [](ShardIndex shard) { return shard != kNoShard; });
   next_.number = ++context_.numbers.view;
   if (!context_.SaveNumbers()) return;
-  if (!context_.Keep(next_.Validate()) || !context_.Keep(context_.store.SaveView(next_))) return;
+  if (!context_.Keep(next_.Validate()) || !context_.Keep(context_.store.SaveView(next_)) || !context_.NoteView(next_)) return;
   stage_ = Stage::kInstalling;
   context_.shards.Hold(true);
   View header = next_;

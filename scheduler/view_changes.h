@@ -51,6 +51,9 @@ class ViewChanges {
 
   // The setup has installed a view in which every server is there: the next ones follow it.
   void Begin();
+  // A scheduler before this one has made the context's view, and may not have come to install it: it is made anew. All shards
+  // are told what goes on. False if a server is gone with rows that nobody else has.
+  bool TakeOver(absl::Time now, Outbox& outbox);
   // The setup starts over.
   void End();
   // The context's wanted servers are others than before.

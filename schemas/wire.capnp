@@ -476,6 +476,7 @@ struct DefineTables {
 
 struct GetWork {
   session @0 :UInt64;
+  taken @1 :UInt64;                # how many training chunks the worker has been given in this session, plus 1; 0: it does not say
 }
 
 struct Work {

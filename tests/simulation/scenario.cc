@@ -305,6 +305,8 @@ Scenario Scenario::FromSeed(uint64_t seed, const PlantedBug* bug) {
   DrawCheckpoints(seed, bug != nullptr && bug->checkpoints, scenario);
   if (bug != nullptr && bug->one_copy) scenario.coordinator.replication = 1;
   DrawEdits(seed, bug != nullptr && bug->edits, scenario);
+  scenario.coordinator.take_over = MixId(seed) % 4 != 0;
+  scenario.scheduler_loses_power = MixId(seed) % 4 == 1;
   return scenario;
 }
 
@@ -351,6 +353,10 @@ std::string Scenario::Describe() const {
       launcher_reports_exits ? "reported" : "found by silence");
   if (coordinator.replication > 1) text += fmt::format("  two copies, lease {}\n", absl::FormatDuration(replication.lease));
   if (coordinator.asha.has_value()) text += "  successive halving\n";
+  if (coordinator.take_over) {
+    text +=
+        fmt::format("  a new scheduler takes trials over{}\n", scheduler_loses_power ? ", but the old one loses power" : "");
+  }
   for (const TrialConfig& trial : trials) {
     text +=
         fmt::format("  {}: mode {} staleness {}, batch {}, {} epochs, validated every {}, patience {}{}{}\n", trial.name,
@@ -395,6 +401,7 @@ void Outcome::Add(const Outcome& other) {
   copies_checked += other.copies_checked;
   primaries_moved += other.primaries_moved;
   servers_left += other.servers_left;
+  trials_taken_over += other.trials_taken_over;
   sessions_lost += other.sessions_lost;
   repeated_examples += other.repeated_examples;
   checkpoints_made += other.checkpoints_made;
@@ -406,10 +413,11 @@ void Outcome::Add(const Outcome& other) {
 std::string Outcome::Totals() const {
   return fmt::format(
       "{:.0f} simulated seconds, {} messages, {} steps, {} pushes, {} of them acknowledged as duplicates, {} rows checked, {} "
-      "of them for staleness, {} copies of partitions compared, {} partitions moved, {} servers emptied, {} sessions lost, {} "
+      "of them for staleness, {} copies of partitions compared, {} partitions moved, {} servers emptied, {} trials taken over, "
+      "{} sessions lost, {} "
       "examples repeated, {} checkpoints made, {} partitions restored, {} disk faults",
       seconds, messages, steps, pushes, duplicates, rows_checked, staleness_checks, copies_checked, primaries_moved,
-      servers_left, sessions_lost, repeated_examples, checkpoints_made, copies_restored, disk_faults);
+      servers_left, trials_taken_over, sessions_lost, repeated_examples, checkpoints_made, copies_restored, disk_faults);
 }
 
 std::string ReplayCommand(uint64_t seed) { return fmt::format("bin/simulate --seeds {}..{} --trace", seed, seed); }

@@ -36,6 +36,7 @@ struct Scenario {
   bool compares_copies = true;         // again and again, where there are two
   bool launcher_reports_exits = true;  // else dead processes are found by their silence
   bool same_endpoints = true;          // a server that is started again listens where it did before
+  bool scheduler_loses_power = false;  // with what it has not flushed, whenever it dies
 
   // What goes wrong, until network.until.
   NetworkFaults network;
@@ -90,10 +91,11 @@ struct Outcome {
   uint64_t pushes = 0;
   uint64_t duplicates = 0;  // acknowledgements that said so
   uint64_t rows_checked = 0;
-  uint64_t staleness_checks = 0;  // rows that were compared with the staleness bound
-  uint64_t copies_checked = 0;    // partitions whose two copies were compared
-  uint64_t primaries_moved = 0;   // partitions that another shard serves by plan
-  uint64_t servers_left = 0;      // that were emptied and ended
+  uint64_t staleness_checks = 0;   // rows that were compared with the staleness bound
+  uint64_t copies_checked = 0;     // partitions whose two copies were compared
+  uint64_t primaries_moved = 0;    // partitions that another shard serves by plan
+  uint64_t servers_left = 0;       // that were emptied and ended
+  uint64_t trials_taken_over = 0;  // by a scheduler from the one before
   uint64_t sessions_lost = 0;
   uint64_t repeated_examples = 0;
   uint64_t checkpoints_made = 0;

@@ -12,12 +12,16 @@
 #include "scheduler/coordinator.h"
 #include "scheduler/model_store.h"
 #include "tests/simulation/faulty_disk.h"
+#include "tests/simulation/tamper.h"
 #include "tests/simulation/world.h"
 
 namespace marquee::simulation {
 
 class SimDisk : public StateStore {
  public:
+  // `tamper` may be null.
+  explicit SimDisk(Tamper* tamper = nullptr) : tamper_(tamper) {}
+
   absl::StatusOr<Numbers> LoadNumbers() override { return numbers_; }
   absl::StatusOr<std::vector<Trial>> LoadTrials() override {
     std::vector<Trial> trials;
@@ -34,12 +38,30 @@ class SimDisk : public StateStore {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::map<std::string, std::string>> LoadProgress() override { return progress_; }
+  absl::Status SaveProgress(const std::string& key, const std::string& bytes) override {
+    progress_[key] = tamper_ == nullptr ? bytes : tamper_->OnNote(key, bytes);
+    return absl::OkStatus();
+  }
+  absl::Status ForgetProgress(const std::string& key) override {
+    progress_.erase(key);
+    return absl::OkStatus();
+  }
+  absl::Status ForgetAllProgress() override {
+    progress_.clear();
+    return absl::OkStatus();
+  }
+  // The machine goes down with the process: only what was flushed is there afterwards.
+  void LosePower() { progress_.clear(); }
+
   const std::map<std::string, Trial>& trials() const { return trials_; }
   const Numbers& numbers() const { return numbers_; }
 
  private:
+  Tamper* tamper_;
   Numbers numbers_;
   std::map<std::string, Trial> trials_;
+  std::map<std::string, std::string> progress_;
 };
 
 class SimScheduler : public Process {

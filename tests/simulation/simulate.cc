@@ -36,6 +36,7 @@ class Run {
       : scenario_(scenario),
         random_(~scenario.seed),
         tamper_(bug == nullptr ? nullptr : bug->make()),
+        disk_(tamper_.get()),
         world_(scenario.seed ^ 0x5eed, scenario.network, scenario.clock_drift, trace),
         wanted_(scenario.coordinator.servers) {
     if (!scenario.checkpoints.has_value()) return;
@@ -89,10 +90,10 @@ class Run {
   const Scenario& scenario_;
   Random random_;
   std::unique_ptr<Tamper> tamper_;
+  SimDisk disk_;
   std::optional<FaultyDisk> checkpoint_disk_;
   World world_;
   Ledger ledger_;
-  SimDisk disk_;
   SimModels models_;
   TrialNews news_;
   std::optional<CheckpointWatch> watch_;
@@ -107,6 +108,7 @@ class Run {
   std::set<std::string> leaving_;    // likewise, that are not wanted and may hold something
   uint64_t primaries_moved_ = 0;     // by schedulers that are dead
   uint64_t servers_left_ = 0;
+  uint64_t taken_over_ = 0;  // likewise
   uint64_t repeated_ = 0;
   uint64_t copies_checked_ = 0;
   bool watched_ = false;
@@ -181,6 +183,8 @@ void Run::Kill(const Scenario::Kill& kill) {
     any_worker_lost_ |= WorkersLost() > 0;
     scheduler_killed_ = true;
     primaries_moved_ += scheduler_->coordinator().counters().primaries_moved;
+    taken_over_ += scheduler_->coordinator().counters().trials_taken_over;
+    if (scenario_.scheduler_loses_power) disk_.LosePower();
   }
   if (kill.name[0] == 's' && kill.name != kSchedulerEndpoint && !watched_) WatchRecovery(world_.now(), world_.messages());
   if (checkpoint_disk_.has_value() && checkpoint_disk_->Die(kill.name)) world_.Trace(fmt::format("{} loses power", kill.name));
@@ -395,6 +399,7 @@ Outcome Run::Execute() {
       .copies_checked = copies_checked_,
       .primaries_moved = primaries_moved_ + (SchedulerLives() ? scheduler_->coordinator().counters().primaries_moved : 0),
       .servers_left = servers_left_,
+      .trials_taken_over = taken_over_ + (SchedulerLives() ? scheduler_->coordinator().counters().trials_taken_over : 0),
       .sessions_lost = news_.sessions_lost,
       .repeated_examples = repeated_,
       .checkpoints_made = watch_.has_value() ? watch_->made() : 0,

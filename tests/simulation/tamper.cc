@@ -351,6 +351,35 @@ class YieldsTooEarly : public Tamper {
   }
 };
 
+// Takes a view that is meant for the process before it, whose rows it does not have.
+class TakesAnothersPlace : public Tamper {
+ public:
+  void OnMessage(Shard& shard, const std::string&, const Message& message, absl::Time now, Outbox& outbox) override {
+    if (!BodyOf(message).isInstallView()) return shard.OnMessage(message, now, outbox);
+    Capture unheard;
+    shard.OnMessage(Copied(message), now, unheard);
+    const auto for_anybody = [](Body::Builder body) {
+      wire::View::Builder view = body.getInstallView();
+      if (view.getYou() < view.getProcesses().size()) view.getProcesses().set(view.getYou(), 0);
+    };
+    const bool taken = shard.view_number() >= BodyOf(message).getInstallView().getNumber();
+    shard.OnMessage(taken ? Copied(message) : Rewritten(message, for_anybody), now, outbox);
+  }
+};
+
+// A scheduler that says first what it notes afterwards: what it noted is what was so before.
+class NotesTooLate : public Tamper {
+ public:
+  std::string OnNote(const std::string& key, const std::string& bytes) override {
+    std::string& before = noted_[key];
+    if (key.rfind("trial/", 0) != 0 || before.empty()) return before = bytes;
+    return std::exchange(before, bytes);
+  }
+
+ private:
+  std::map<std::string, std::string> noted_;
+};
+
 template <typename Bug>
 PlantedBug PlantedInMoves(std::string name, std::string found_as) {
   return {.name = std::move(name),
@@ -392,6 +421,8 @@ std::vector<PlantedBug> AllBugs() {
       Planted<PraisesUnfilledCopies>("praises_unfilled_copies", "is not that of its copy|is not there"),
       PlantedInMoves<YieldsAndServes>("yields_and_serves", "serves it under view|is not that of its copy|is not there"),
       PlantedInMoves<YieldsTooEarly>("yields_too_early", "is not that of its copy|is not there"),
+      Planted<TakesAnothersPlace>("takes_anothers_place", "is not that of its copy|is not there"),
+      Planted<NotesTooLate>("notes_too_late", "was applied while|were trained again|was not done|is not there"),
       Planted<SkipsScannedRows>("skips_scanned_rows", "a row is missing|which it began with, is missing"),
   };
   for (PlantedBug& bug : CheckpointBugs()) bugs.push_back(std::move(bug));

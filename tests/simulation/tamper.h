@@ -1,9 +1,9 @@
 #ifndef MARQUEE_TESTS_SIMULATION_TAMPER_H_
 #define MARQUEE_TESTS_SIMULATION_TAMPER_H_
 
-// Planted bugs: what stands between the network and a real shard, and spoils what passes. A bug of the client is one that
-// spoils a request before the shard sees it; a bug of the shard is one that does not do what it answers. The tests show that
-// the ledger finds each of them.
+// Planted bugs: what stands between the network and a real shard, or between a scheduler and its disk, and spoils what passes.
+// A bug of the client is one that spoils a request before the shard sees it; a bug of the shard is one that does not do what it
+// answers. The tests show that the ledger finds each of them.
 
 #include <functional>
 #include <memory>
@@ -28,6 +28,8 @@ class Tamper {
   // outlives it, as does the tamper.
   virtual std::unique_ptr<CheckpointIo> WrapIo(const std::string& /*endpoint*/, CheckpointIo& /*io*/) { return nullptr; }
   virtual std::unique_ptr<FileSystem> WrapFiles(FileSystem& /*files*/) { return nullptr; }
+  // What a scheduler notes of what goes on (StateStore::SaveProgress), as the disk gets it.
+  virtual std::string OnNote(const std::string& /*key*/, const std::string& bytes) { return bytes; }
 };
 
 // Keeps what is sent.

@@ -234,6 +234,7 @@ class SchedulerLink::Impl {
   std::vector<TableDefinition> proposed_;
   std::optional<std::vector<TableDefinition>> tables_;
   std::optional<WorkItem> work_;
+  uint64_t chunks_taken_ = 0;  // in this session
   TickReport tick_;
   bool tick_confirmed_ = true;
   std::string failure_;
@@ -267,7 +268,8 @@ void SchedulerLink::Impl::Build(Kind kind) {
       return;
     }
     case kWork:
-      return body.initGetWork().setSession(session);
+      body.initGetWork().setSession(session);
+      return body.getGetWork().setTaken(chunks_taken_ + 1);
     case kTick:
       return FillTick(session, tick_, body.initTick());
     case kFailure: {
@@ -476,6 +478,7 @@ absl::Status SchedulerLink::Impl::HandleWork(wire::Work::Reader reader, absl::Ti
       break;
   }
   if (!item.ok()) return item.status();
+  if (std::holds_alternative<TrainChunk>(*item)) ++chunks_taken_;
   work_ = *std::move(item);
   Close(kWork);
   return absl::OkStatus();
@@ -584,6 +587,7 @@ void SchedulerLink::Impl::FinishSession(absl::Time now, Outbox& outbox) {
   proposed_.clear();
   tables_.reset();
   work_.reset();
+  chunks_taken_ = 0;
   tick_ = TickReport{};
   slowest_clock_ = 0;
   all_pulled_ = 0;

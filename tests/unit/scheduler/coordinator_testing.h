@@ -43,10 +43,27 @@ class MemoryStore : public StateStore {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::map<std::string, std::string>> LoadProgress() override { return progress; }
+  absl::Status SaveProgress(const std::string& key, const std::string& bytes) override {
+    if (no_notes) return absl::InternalError("disk full");
+    progress[key] = bytes;
+    return absl::OkStatus();
+  }
+  absl::Status ForgetProgress(const std::string& key) override {
+    progress.erase(key);
+    return absl::OkStatus();
+  }
+  absl::Status ForgetAllProgress() override {
+    progress.clear();
+    return absl::OkStatus();
+  }
+
   Numbers numbers;
   View view;
   std::map<std::string, Trial> trials;
+  std::map<std::string, std::string> progress;
   bool broken = false;
+  bool no_notes = false;
 };
 
 class MemoryCheckpoints : public CheckpointStore {
@@ -381,7 +398,7 @@ class FakeWorker {
     session = assignment.getTrial().getSession();
     rank = assignment.getTrial().getRank();
     trial = assignment.getTrial().getTrial();
-    clock = examples = 0;
+    clock = examples = taken = 0;
     loss_sum = 0;
     held.clear();
     return Answer::kTrial;
@@ -415,9 +432,14 @@ class FakeWorker {
 
   Message GetWork(uint64_t request_id = 0) {
     const uint64_t asked = session;
-    Message reply = Ask([&](auto body) { body.initGetWork().setSession(asked); }, request_id);
+    const auto fill = [&](auto body) {
+      body.initGetWork().setSession(asked);
+      body.getGetWork().setTaken(taken + 1);
+    };
+    Message reply = Ask(fill, request_id);
     if (reply.envelope().getBody().isWork() && reply.envelope().getBody().getWork().isTrain()) {
       const auto chunk = reply.envelope().getBody().getWork().getTrain();
+      taken += held.contains(chunk.getNumber()) ? 0 : 1;
       held[chunk.getNumber()] = {chunk.getNext(), chunk.getEnd()};
     }
     return reply;
@@ -471,7 +493,9 @@ class FakeWorker {
     const Message reply = GetWork();
     const auto body = reply.envelope().getBody();
     if (!body.isWork()) {
-      if (!trial_may_fail) ADD_FAILURE() << name_ << ": " << BodyName(body.which());
+      if (!trial_may_fail) {
+        ADD_FAILURE() << name_ << ": " << BodyName(body.which()) << (body.isError() ? body.getError().getMessage().cStr() : "");
+      }
       return false;
     }
     const auto work = body.getWork();
@@ -502,6 +526,7 @@ class FakeWorker {
   uint32_t rank = 0;
   uint64_t clock = 0;
   uint64_t examples = 0;
+  uint64_t taken = 0;  // chunks
   double loss_sum = 0;
   std::map<uint64_t, std::pair<uint64_t, uint64_t>> held;  // chunk -> next, end
   std::function<double()> score = [] { return 0.5; };      // of every example, when it evaluates

@@ -84,6 +84,37 @@ TEST_F(StateStoreTest, KeepsWhatWasSaved) {
   EXPECT_EQ(trials[1].status, TrialStatus::kPending);
 }
 
+using Progress = std::map<std::string, std::string>;
+
+TEST_F(StateStoreTest, ProgressSurvivesTheProcess) {
+  const std::string zeros("a\0b", 3);
+  {
+    const auto store = Open();
+    EXPECT_EQ(*store->LoadProgress(), Progress());
+    ASSERT_TRUE(store->SaveProgress("one", "before").ok());
+    ASSERT_TRUE(store->SaveProgress("two", zeros).ok());
+    ASSERT_TRUE(store->SaveProgress("three", "").ok());
+    ASSERT_TRUE(store->SaveProgress("one", "now").ok());
+    ASSERT_TRUE(store->ForgetProgress("three").ok());
+  }
+  EXPECT_EQ(*Open()->LoadProgress(), (Progress{{"one", "now"}, {"two", zeros}}));
+  {
+    const auto store = Open();
+    ASSERT_TRUE(store->ForgetAllProgress().ok());
+    EXPECT_EQ(*store->LoadProgress(), Progress());
+  }
+  EXPECT_EQ(*Open()->LoadProgress(), Progress());
+}
+
+TEST_F(StateStoreTest, ProgressIsNothingOnceTheMachineWasStartedAgain) {
+  ASSERT_TRUE(Open()->SaveProgress("one", "1").ok());
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(folder_.Path("out/progress.db").c_str(), &database), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(database, "UPDATE progress SET boot = 'before'", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(database);
+  EXPECT_EQ(*Open()->LoadProgress(), Progress());
+}
+
 // A state as a scheduler of version 2 left it: statements of its own, from its own source.
 constexpr const char* kVersion2 = R"sql(
 CREATE TABLE numbers (one INTEGER PRIMARY KEY CHECK (one = 1),
