@@ -89,7 +89,28 @@ absl::StatusOr<StepCost> MeasureStepCost(const TrialConfig& config, const Datase
   return StepCost{.name = config.name,
                   .examples = static_cast<double>(std::min(batch, examples)),
                   .seconds = times[times.size() / 2],
+                  .busy_seconds = 0,
                   .tables = use.Result(model.tables())};
+}
+
+absl::Status ComputeSteps(const TrialConfig& config, const Dataset& data, const Split& split, const std::function<void()>& warm,
+                          const std::function<bool()>& go_on) {
+  absl::StatusOr<std::unique_ptr<Model>> model = MakeModel(config, data, split, "cpu");
+  if (!model.ok()) return model.status();
+  TrainingOrder order(data, split, config.seed, (*model)->users_together());
+  std::mt19937 random(1);
+  const uint64_t batch = std::min<uint64_t>(static_cast<uint64_t>(config.model.batch_size), split.train.size());
+  const uint64_t steps = split.train.size() / batch;
+  for (uint64_t done = 0; done < kWarmUp || go_on(); ++done) {
+    const uint64_t number = done % steps;
+    absl::StatusOr<std::unique_ptr<Step>> step =
+        (*model)->Plan(order.Range(0, number * batch, (number + 1) * batch), 0, number);
+    if (!step.ok()) return step.status();
+    Fill(**step, random);
+    if (absl::StatusOr<double> loss = (*model)->Compute(**step); !loss.ok()) return loss.status();
+    if (done + 1 == kWarmUp) warm();
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace marquee

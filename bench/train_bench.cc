@@ -14,10 +14,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "bench/child_process.h"
 #include "bench/step_costs.h"
 #include "bench/train_bench_local.h"
 #include "common/machine_constants.h"
@@ -43,6 +45,7 @@ struct Flags {
   std::string store;
   std::string sweep;
   bool check_plan = false;
+  std::string compute;  // in a child: the name of the trial
 };
 
 struct BenchModel {
@@ -186,23 +189,58 @@ void Print(const std::vector<Measurement>& measurements, bool json) {
   }
 }
 
+// Alone, and beside as many processes that do the same as there are other cores.
+absl::StatusOr<StepCost> StepCostOf(const TrialConfig& trial, const Flags& flags, const Dataset& data) {
+  const absl::StatusOr<Split> split = MakeSplit(data, trial.split);
+  if (!split.ok()) return split.status();
+  SetComputeThreads(1);
+  absl::StatusOr<StepCost> cost = MeasureStepCost(trial, data, *split, flags.local_seconds);
+  if (!cost.ok()) return cost.status();
+  std::vector<ChildProcess> others;
+  for (unsigned i = 1; i < std::max(1U, std::thread::hardware_concurrency()); ++i) {
+    absl::StatusOr<ChildProcess> other =
+        ChildProcess::Start({"--compute", trial.name, "--sweep", flags.sweep, "--data", flags.data});
+    if (!other.ok()) return other.status();
+    others.push_back(*std::move(other));
+  }
+  const absl::StatusOr<StepCost> busy = MeasureStepCost(trial, data, *split, flags.local_seconds);
+  if (!busy.ok()) return busy.status();
+  cost->busy_seconds = std::max(cost->seconds, busy->seconds);
+  return cost;
+}
+
+// What those others do, until their input ends.
+absl::Status ComputeUntilTold(const Flags& flags) {
+  const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(flags.data);
+  if (!data.ok()) return data.status();
+  const absl::StatusOr<Sweep> sweep = LoadSweep(flags.sweep, "");
+  if (!sweep.ok()) return sweep.status();
+  SetComputeThreads(1);
+  for (const TrialConfig& trial : sweep->trials) {
+    if (trial.name != flags.compute) continue;
+    const absl::StatusOr<Split> split = MakeSplit(**data, trial.split);
+    if (!split.ok()) return split.status();
+    return ComputeSteps(
+        trial, **data, *split, [] { ReportEndpoint("computes"); }, [] { return !InputEnded(); });
+  }
+  return absl::NotFoundError(fmt::format("{}: no trial '{}'", flags.sweep, flags.compute));
+}
+
 // Of the sweep's configurations, whose steps `scheduler --plan` then knows.
 absl::Status StoreStepCosts(const Flags& flags, const Dataset& data) {
   absl::StatusOr<MachineConstants> constants = MachineConstants::Load(flags.store);
   if (!constants.ok()) return constants.status();
   const absl::StatusOr<Sweep> sweep = LoadSweep(flags.sweep, "");
   if (!sweep.ok()) return sweep.status();
-  SetComputeThreads(1);
   for (const TrialConfig& trial : sweep->trials) {
     const std::string key = StepKey(trial);
     if (const auto known = constants->steps.find(key); known != constants->steps.end() && known->second.name != trial.name)
       continue;
-    const absl::StatusOr<Split> split = MakeSplit(data, trial.split);
-    if (!split.ok()) return split.status();
-    const absl::StatusOr<StepCost> cost = MeasureStepCost(trial, data, *split, flags.local_seconds);
+    const absl::StatusOr<StepCost> cost = StepCostOf(trial, flags, data);
     if (!cost.ok()) return cost.status();
     if (!flags.check_plan)
-      fmt::print("{:<40} {:>8.1f} ms a step of {:.0f} examples\n", trial.name, cost->seconds * 1e3, cost->examples);
+      fmt::print("{:<40} {:>8.1f} ms a step of {:.0f} examples, {:.1f} ms when all cores compute them\n", trial.name,
+                 cost->seconds * 1e3, cost->examples, cost->busy_seconds * 1e3);
     constants->steps[key] = *cost;
   }
   return constants->Save(flags.store);
@@ -221,6 +259,7 @@ absl::StatusOr<PlanCheck> CheckPlan(const BenchModel& model, const Flags& flags,
   Flags store = flags;
   store.store = (folder.path() / "machine.json").string();
   store.sweep = (folder.path() / "sweep.yaml").string();
+  store.data = data_file.string();
   std::error_code error;
   fs::copy_file(flags.store, store.store, error);
   if (error)
@@ -264,6 +303,7 @@ absl::Status CheckPlans(const Flags& flags, const fs::path& data_file, const Dat
 }
 
 absl::Status RunBench(const Flags& flags) {
+  if (!flags.compute.empty()) return ComputeUntilTold(flags);
   const TemporaryFolder folder;
   fs::path data_file = flags.data;
   if (flags.data.empty()) {
@@ -274,7 +314,11 @@ absl::Status RunBench(const Flags& flags) {
   const absl::StatusOr<std::shared_ptr<const Dataset>> data = Dataset::Open(data_file.string());
   if (!data.ok()) return data.status();
   if (flags.check_plan) return CheckPlans(flags, data_file, **data);
-  if (!flags.store.empty()) return StoreStepCosts(flags, **data);
+  if (!flags.store.empty()) {
+    Flags store = flags;
+    store.data = data_file.string();
+    return StoreStepCosts(store, **data);
+  }
   SetComputeThreads(static_cast<uint32_t>(flags.cores));
   std::vector<Measurement> measurements;
   for (const BenchModel& model : Models()) {
@@ -305,8 +349,10 @@ int main(int argc, char** argv) {
   app.add_option("--sweep", flags.sweep, "With --store: the sweep file")->check(CLI::ExistingFile);
   app.add_flag("--check-plan", flags.check_plan,
                "Compare what `scheduler --plan` says with real runs, by the costs in --store");
+  app.add_option("--compute", flags.compute, "Compute steps of this trial until the input ends, for another process")
+      ->group("");
   CLI11_PARSE(app, argc, argv);
-  if (flags.store.empty() ? flags.check_plan : !flags.check_plan && flags.sweep.empty()) {
+  if (flags.compute.empty() && (flags.store.empty() ? flags.check_plan : !flags.check_plan && flags.sweep.empty())) {
     std::fprintf(stderr, "train_bench: --store FILE goes with --sweep FILE or --check-plan\n");
     return 2;
   }

@@ -24,7 +24,11 @@ OperationCost CostOf(const Json& json) {
 }
 
 Json ToJson(const StepCost& step) {
-  Json json = {{"name", step.name}, {"examples", step.examples}, {"seconds", step.seconds}, {"tables", Json::array()}};
+  Json json = {{"name", step.name},
+               {"examples", step.examples},
+               {"seconds", step.seconds},
+               {"busy_seconds", step.busy_seconds},
+               {"tables", Json::array()}};
   for (const TableUse& table : step.tables) {
     json["tables"].push_back({{"name", table.name},
                               {"dim", table.dim},
@@ -36,7 +40,11 @@ Json ToJson(const StepCost& step) {
 }
 
 StepCost StepOf(const Json& json) {
-  StepCost step{.name = json.at("name"), .examples = json.at("examples"), .seconds = json.at("seconds"), .tables = {}};
+  StepCost step{.name = json.at("name"),
+                .examples = json.at("examples"),
+                .seconds = json.at("seconds"),
+                .busy_seconds = json.at("busy_seconds"),
+                .tables = {}};
   for (const Json& table : json.at("tables")) {
     step.tables.push_back({.name = table.at("name"),
                            .dim = table.at("dim"),
@@ -71,7 +79,7 @@ absl::StatusOr<MachineConstants> MachineConstants::Load(const std::string& path)
     for (const auto& [key, step] : json.at("steps").items()) constants.steps[key] = StepOf(step);
   } catch (const nlohmann::json::exception& error) {
     return absl::DataLossError(
-        fmt::format("{}: not a file of constants as `ps_bench --store` writes it: {}", path, error.what()));
+        fmt::format("{}: not a file of constants as this `ps_bench --store` writes it, measure anew: {}", path, error.what()));
   }
   return constants;
 }

@@ -37,9 +37,10 @@ struct TableUse {
 
 // A step of one worker: one batch.
 struct StepCost {
-  std::string name;     // of the configuration
-  double examples = 0;  // in the batch
-  double seconds = 0;   // of one core: planning, forward and backward
+  std::string name;         // of the configuration
+  double examples = 0;      // in the batch
+  double seconds = 0;       // of one core: planning, forward and backward
+  double busy_seconds = 0;  // likewise, while each other core of the machine does the same
   std::vector<TableUse> tables;
 };
 

@@ -43,6 +43,7 @@ class Reckoning {
     for (const ServerPlace& server : cluster.servers) shards_ += server.shards;
     cores_ = options.cores_per_host > 0 ? options.cores_per_host : constants.cores;
     network_ = options.network_gbit * 1e9 / 8;
+    PlaceOnHosts();
   }
 
   Plan Make() const;
@@ -67,7 +68,14 @@ class Reckoning {
            constants_.io_push.Seconds(shards_, totals_.rows, totals_.values);
   }
   // Threads of LibTorch share a step's work; the talk with servers is the first one's.
-  double StepSeconds(const WorkerPlace& worker) const { return load_.step.seconds / worker.threads + ClientSeconds(); }
+  double StepSeconds(const WorkerPlace& worker, double busy) const {
+    return ComputeSeconds(busy) / worker.threads + ClientSeconds();
+  }
+  // The more of a host's cores are in use, the more they keep one another from caches and memory. `busy`: 0 if one is, 1 if all
+  // are.
+  double ComputeSeconds(double busy) const {
+    return load_.step.seconds + busy * (load_.step.busy_seconds - load_.step.seconds);
+  }
 
   // Bytes that one step carries between a worker and all shards.
   double BytesToShards() const {
@@ -80,6 +88,17 @@ class Reckoning {
   }
   double AnswersOfCopies() const { return two_copies() ? kMessageBytes * shards_ : 0; }
 
+  struct Host {
+    std::vector<const WorkerPlace*> workers;
+    double shards = 0;
+    double busy = 0;  // see ComputeSeconds
+  };
+  void PlaceOnHosts();
+  // Seconds of its cores for one step of each worker of the cluster.
+  double HostSeconds(const Host& host, double busy) const {
+    return static_cast<double>(host.workers.size()) * (ComputeSeconds(busy) + ClientSeconds() + IoSeconds()) +
+           workers() * host.shards * ShardSeconds();
+  }
   double ServerMemory() const;
   void AddHostLimits(Plan* plan) const;
 
@@ -91,6 +110,7 @@ class Reckoning {
   double shards_ = 0;
   double cores_ = 0;
   double network_ = 0;  // bytes per second
+  std::map<std::string, Host> hosts_;
 };
 
 std::string HostOf(std::string_view kind, size_t index, uint32_t per_host, const std::string& written) {
@@ -109,28 +129,29 @@ double Reckoning::ServerMemory() const {
   return bytes * trials * cluster_.replication * most_shards / shards_;
 }
 
-// Each host's CPU and network, of which its servers and workers have a share in every step of the cluster.
-void Reckoning::AddHostLimits(Plan* plan) const {
-  struct Host {
-    double workers = 0, shards = 0;
-    double step_seconds = 0;  // of a core, for one step of each of its workers
-  };
-  std::map<std::string, Host> hosts;
+void Reckoning::PlaceOnHosts() {
   for (size_t i = 0; i < cluster_.servers.size(); ++i) {
-    hosts[HostOf("server", i, options_.servers_per_host, cluster_.servers[i].host)].shards += cluster_.servers[i].shards;
+    hosts_[HostOf("server", i, options_.servers_per_host, cluster_.servers[i].host)].shards += cluster_.servers[i].shards;
   }
   for (size_t i = 0; i < cluster_.workers.size(); ++i) {
-    Host& host = hosts[HostOf("worker", i, options_.workers_per_host, cluster_.workers[i].host)];
-    host.workers += 1;
-    host.step_seconds += load_.step.seconds + ClientSeconds() + IoSeconds();
+    hosts_[HostOf("worker", i, options_.workers_per_host, cluster_.workers[i].host)].workers.push_back(&cluster_.workers[i]);
   }
+  for (auto& [name, host] : hosts_) {
+    if (host.workers.empty() || cores_ <= 1) continue;
+    // In use if nothing but the workers themselves limited the rate.
+    const double in_use = HostSeconds(host, 0) / StepSeconds(*host.workers.front(), 0);
+    host.busy = std::clamp((in_use - 1) / (cores_ - 1), 0.0, 1.0);
+  }
+}
+
+// Each host's CPU and network, of which its servers and workers have a share in every step of the cluster.
+void Reckoning::AddHostLimits(Plan* plan) const {
   Limit cpu{.what = "", .examples_per_second = std::numeric_limits<double>::infinity()};
   Limit network = cpu;
-  for (const auto& [name, host] : hosts) {
-    // For one step of each worker of the cluster.
-    const double seconds = host.step_seconds + workers() * host.shards * ShardSeconds();
+  for (const auto& [name, host] : hosts_) {
+    const double seconds = HostSeconds(host, host.busy);
     const double own_shards = host.shards / shards_;
-    const double own_workers = host.workers / workers();
+    const double own_workers = static_cast<double>(host.workers.size()) / workers();
     // What its workers exchange with other hosts' servers, its servers with other hosts' workers, and its copies with others.
     const double apart = own_workers * (1 - own_shards) + own_shards * (1 - own_workers);
     const double copies = own_shards * (1 - own_shards);
@@ -152,7 +173,9 @@ Plan Reckoning::Make() const {
   plan.name = load_.step.name;
   plan.memory_bytes_per_server = ServerMemory();
   double worker_rate = 0;  // steps per second of all workers
-  for (const WorkerPlace& worker : cluster_.workers) worker_rate += 1 / StepSeconds(worker);
+  for (const auto& [name, host] : hosts_) {
+    for (const WorkerPlace* const worker : host.workers) worker_rate += 1 / StepSeconds(*worker, host.busy);
+  }
   plan.limits.push_back({.what = "workers", .examples_per_second = worker_rate * load_.step.examples});
   plan.limits.push_back({.what = "shards", .examples_per_second = load_.step.examples / ShardSeconds()});
   AddHostLimits(&plan);
@@ -215,6 +238,7 @@ absl::StatusOr<PlanSection> LoadPlanSection(const std::string& cluster_file, con
   }
   section.Read("batch_size", &load.step.examples, 1.0, 1e9);
   section.Read("step_seconds", &load.step.seconds, 1e-6, 1e6);
+  load.step.busy_seconds = load.step.seconds;  // as the file says, however busy
   section.Finish();
   if (!document->status().ok()) return document->status();
   if (!load.step.tables.empty()) plan.load = std::move(load);

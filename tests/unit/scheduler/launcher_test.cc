@@ -75,7 +75,7 @@ TEST(LauncherTest, StopEndsThoseThatIgnoreTheSignalToo) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
   ASSERT_TRUE(launcher
-                  .Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 1000; done")},
+                  .Want({Shell("w0", "exec sleep 1000"), Shell("w1", "trap '' TERM; echo ready; while :; do sleep 0.1; done")},
                         absl::Now())
                   .ok());
   const absl::Time deadline = absl::Now() + kDeadline;
@@ -203,7 +203,7 @@ TEST(LauncherTest, OnlyWhatIsNotWantedIsRetired) {
 TEST(LauncherTest, RetiredProcessThatIgnoresTheSignalIsKilled) {
   const TemporaryFolder folder;
   LocalLauncher launcher(folder);
-  ASSERT_TRUE(launcher.Want({Shell("s0", "trap '' TERM; echo ready; while :; do sleep 1000; done")}, absl::Now()).ok());
+  ASSERT_TRUE(launcher.Want({Shell("s0", "trap '' TERM; echo ready; while :; do sleep 0.1; done")}, absl::Now()).ok());
   const absl::Time deadline = absl::Now() + kDeadline;
   while (folder.Read("logs/s0.log") != "ready\n" && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
   ASSERT_TRUE(launcher.Want({}, absl::Now()).ok());

@@ -28,6 +28,7 @@ PlannedLoad Load() {
   load.step = {.name = "model",
                .examples = 1000,
                .seconds = 0.1,
+               .busy_seconds = 0.1,
                .tables = {{.name = "users", .dim = 10, .state = 10, .rows = 1e6, .rows_per_step = 1000}}};
   load.workers_per_trial = 1;
   return load;
@@ -56,6 +57,17 @@ TEST(PlannerTest, FewWorkersLimitTheRate) {
   EXPECT_DOUBLE_EQ(plan.examples_per_second_per_trial, plan.examples_per_second / 2);
 }
 
+TEST(PlannerTest, BusyCoresAreSlower) {
+  PlannedLoad load = Load();
+  load.step.busy_seconds = 0.2;
+  const auto rate = [&](uint32_t workers, double cores) {
+    return PlanOf(Cluster(1, workers), load, {.cores_per_host = cores}).examples_per_second;
+  };
+  EXPECT_NEAR(rate(1, 1000), 1000 / 0.1, 10);
+  EXPECT_NEAR(rate(9, 17), 9 * 1000 / 0.15, 9 * 1000 / 0.15 * 0.02) << "half of the other cores are in use";
+  EXPECT_NEAR(rate(8, 8), 8 * 1000 / (0.2 + 0.003), 1) << "all of them, by workers and the shard";
+}
+
 TEST(PlannerTest, ManyWorkersRunIntoTheShards) {
   const Plan one = PlanOf(Cluster(1, 100), Load());
   EXPECT_EQ(one.limits.front().what, "shards");
@@ -75,7 +87,7 @@ TEST(PlannerTest, ProcessesOfOneHostShareItsCores) {
 
 TEST(PlannerTest, TheNetworkCountsBetweenHostsOnly) {
   PlannedLoad load = Load();
-  load.step.seconds = 1e-6;
+  load.step.seconds = load.step.busy_seconds = 1e-6;
   load.step.tables[0].dim = 1000;
   const PlanOptions slow{.cores_per_host = 1e9, .network_gbit = 0.001, .servers_per_host = 1, .workers_per_host = 2};
   const Plan plan = PlanOf(Cluster(1, 2), load, slow);
