@@ -30,6 +30,9 @@ struct PartitionUse {
   uint64_t rows_pushed = 0;
 };
 
+// What is asked of a shard without a view may be meant for the process before it.
+Refusal NoViewYet() { return {ErrorCode::VIEW_AHEAD, "view", "this shard has no view yet; try again"}; }
+
 }  // namespace
 
 class Shard::Impl {
@@ -148,11 +151,13 @@ OutgoingMessagePtr Shard::Impl::Handle(const Message& message) {
     case wire::Envelope::Body::INSTALL_VIEW:
       return HandleInstallView(message);
     case wire::Envelope::Body::OPEN_SESSION:
+      if (view_number() == 0) return Refuse(message, NoViewYet());
       return OkOr(message, sessions_.Open(body.getOpenSession().getSession(), body.getOpenSession().getTrial()));
     case wire::Envelope::Body::CLOSE_SESSION:
       forwarding_.CloseSession(body.getCloseSession().getSession());
       return OkOr(message, sessions_.Close(body.getCloseSession().getSession()));
     case wire::Envelope::Body::CREATE_TABLES:
+      if (view_number() == 0) return Refuse(message, NoViewYet());
       return HandleCreateTables(message);
     case wire::Envelope::Body::DROP_TABLES:
       return HandleDropTables(message);

@@ -129,7 +129,7 @@ class Coordinator::Impl {
   absl::Status LoadNotes(std::vector<StateStore::Trial>& stored);
   absl::StatusOr<Notes> ReadNotes();
   absl::Status KeepOutcome(const SavedTrial& ended, std::vector<StateStore::Trial>& stored);
-  bool MayTakeOver(const SavedCluster& cluster) const;
+  bool MayTakeOver(const Notes& notes) const;
   void TakeOver(absl::Time now, Outbox& outbox);
   void TakeOver(const SavedTrial& saved, absl::Time now, Outbox& outbox);
   TrialRun::WantsModel WantsModelOf(const TrialConfig& config);
@@ -216,7 +216,7 @@ absl::Status Coordinator::Impl::LoadNotes(std::vector<StateStore::Trial>& stored
   for (const SavedTrial& trial : notes->trials) {
     if (absl::Status status = KeepOutcome(trial, stored); !status.ok()) return status;
   }
-  if (!MayTakeOver(notes->cluster)) return context_.store.ForgetAllProgress();
+  if (!MayTakeOver(*notes)) return context_.store.ForgetAllProgress();
   notes_ = *std::move(notes);
   return absl::OkStatus();
 }
@@ -254,10 +254,14 @@ absl::Status Coordinator::Impl::KeepOutcome(const SavedTrial& ended, std::vector
   return absl::OkStatus();
 }
 
-// Its view is the newest that was ever made, and as this scheduler would have it.
-bool Coordinator::Impl::MayTakeOver(const SavedCluster& cluster) const {
+// The view is the newest that was ever made, and as this scheduler would have it. A trial runs: otherwise the setup of the
+// shards may not have come to its end.
+bool Coordinator::Impl::MayTakeOver(const Notes& notes) const {
+  const SavedCluster& cluster = notes.cluster;
   const View& view = cluster.view;
-  return view.number != 0 && view.number == context_.numbers.view && view.cluster_id == context_.numbers.cluster_id &&
+  const bool runs =
+      std::any_of(notes.trials.begin(), notes.trials.end(), [](const SavedTrial& trial) { return !trial.outcome.has_value(); });
+  return runs && view.number != 0 && view.number == context_.numbers.view && view.cluster_id == context_.numbers.cluster_id &&
          view.partitions() == context_.options.partitions && cluster.replication == context_.options.replication;
 }
 

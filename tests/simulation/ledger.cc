@@ -26,7 +26,8 @@ Ledger::AttemptNumber Ledger::Begin(Attempt attempt) {
   attempts_.push_back(attempt);
   for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
     uint64_t& owner = owner_[{attempt.trial, attempt.epoch, position}];
-    if (owner == 0 || !closed_.contains(attempt.session)) owner = attempt.session;
+    const bool after_closed = closed_.contains(owner) && owner < attempt.session;
+    if (owner == 0 || after_closed || !closed_.contains(attempt.session)) owner = attempt.session;
   }
   return attempts_.size();
 }
@@ -35,7 +36,8 @@ void Ledger::SetLastSequence(AttemptNumber attempt, uint64_t sequence) {
   sequences_[attempts_[attempt - 1].session].emplace(sequence, attempt);
 }
 
-std::string Ledger::CheckApplied(uint64_t session, uint64_t sequence) const {
+std::string Ledger::CheckApplied(uint64_t session, uint64_t sequence, uint64_t view) const {
+  if (view < newest_view_) return "";
   const auto of_session = sequences_.find(session);
   if (of_session == sequences_.end()) return fmt::format("session {} never pushed", session);
   const auto found = of_session->second.lower_bound(sequence);

@@ -13,6 +13,7 @@
 // workers tell of steps: the staleness bound, the order of ranks in synchronous mode, and how often each example was
 // trained.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -58,9 +59,12 @@ class Ledger {
   // The attempt's pushes are numbered up to `sequence`, from the one before's on.
   void SetLastSequence(AttemptNumber attempt, uint64_t sequence);
 
-  // Empty if a shard may apply a push of that session and sequence for the first time: no other session trains its examples
-  // by now. A chunk is leased again only after its session was closed.
-  std::string CheckApplied(uint64_t session, uint64_t sequence) const;
+  // Empty if a shard with that view may apply a push of that session and sequence for the first time: no other session trains
+  // its examples by now. A chunk is leased again only after its session was closed, on all shards but those that a newer view
+  // has deposed: what they apply is never acknowledged.
+  std::string CheckApplied(uint64_t session, uint64_t sequence, uint64_t view) const;
+  // A shard has this view.
+  void SeeView(uint64_t number) { newest_view_ = std::max(newest_view_, number); }
 
   void Acknowledge(AttemptNumber attempt) { attempts_[attempt - 1].acknowledged_as = ++acknowledged_; }
   uint64_t acknowledged() const { return acknowledged_; }
@@ -133,6 +137,7 @@ class Ledger {
   std::set<TableNumber> rolled_back_, ended_;
   std::set<uint64_t> closed_;
   uint64_t acknowledged_ = 0;
+  uint64_t newest_view_ = 0;
   mutable uint64_t rows_checked_ = 0;
 };
 

@@ -122,8 +122,10 @@ void SimServer::Give(const std::string& endpoint, Hosted& hosted, const Message&
   } else {
     hosted.shard->OnMessage(message, now, capture);
   }
+  ledger_.SeeView(hosted.shard->view_number());
   if (request.isPush() && Applied(*hosted.shard) != applied_before) {
-    const std::string wrong = ledger_.CheckApplied(request.getPush().getSession(), request.getPush().getSequence());
+    const std::string wrong =
+        ledger_.CheckApplied(request.getPush().getSession(), request.getPush().getSequence(), hosted.shard->view_number());
     if (!wrong.empty()) world_.Violate(wrong);
     CheckServing(endpoint, *hosted.shard, request);
   }

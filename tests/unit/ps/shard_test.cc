@@ -353,12 +353,20 @@ TEST(Shard, TablesAreDescribedAsTheyWereDefined) {
   EXPECT_EQ(*TableDefinition::FromWire(definitions[1]), table);
 }
 
-TEST(Shard, TablesMayComeBeforeTheFirstView) {
+// They may be meant for the process that listened here before.
+TEST(Shard, TablesAndSessionsWaitForTheFirstView) {
   Shard shard({.name = "s0", .incarnation = 1}, {});
+  EXPECT_EQ(AskOutcome(shard, MakeCreateTables({SgdTable(1, 1)})), "error viewAhead");
+  EXPECT_EQ(AskOutcome(shard, MakeOpenSession(1)), "error viewAhead");
+  EXPECT_EQ(AskOutcome(shard, MakePull(0, 1, 1, {9})), "error viewAhead");
+  View view = MakeEvenView(3, kClusterId, {"tcp://a:1"}, 32);
+  view.processes = {2};
+  EXPECT_EQ(AskOutcome(shard, MakeInstallView(view, 0)), "error notYet");
+  EXPECT_EQ(shard.view_number(), 0U);
+  view.processes = {1};
+  EXPECT_EQ(AskOutcome(shard, MakeInstallView(view, 0)), "ok");
   EXPECT_EQ(AskOutcome(shard, MakeCreateTables({SgdTable(1, 1)})), "ok");
   EXPECT_EQ(AskOutcome(shard, MakeOpenSession(1)), "ok");
-  EXPECT_EQ(AskOutcome(shard, MakePull(0, 1, 1, {9})), "error viewAhead");
-  EXPECT_EQ(AskOutcome(shard, MakeInstallView(MakeEvenView(3, kClusterId, {"tcp://a:1"}, 32), 0)), "ok");
   EXPECT_EQ(AskOutcome(shard, MakePush(3, 1, 1, {{1, 1, {1, 2, 3, 4, 5}, {-1, -1, -1, -1, -1}}})), "pushed");
   EXPECT_THAT(RowsOf(Ask(shard, MakePull(3, 1, 1, {5}))), ElementsAre(1));
 }
