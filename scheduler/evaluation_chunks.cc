@@ -17,7 +17,12 @@ std::optional<EvaluationChunks::Lease> EvaluationChunks::Take(uint64_t session) 
   const uint32_t chunk = *waiting_.begin();
   waiting_.erase(waiting_.begin());
   held_[chunk] = session;
-  return Lease{.chunk = chunk, .begin = chunk * chunk_size_, .end = chunk * chunk_size_ + SizeOf(chunk)};
+  return LeaseOf(chunk);
+}
+
+std::optional<EvaluationChunks::Lease> EvaluationChunks::Again(uint64_t session) const {
+  const auto held = std::find_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.second == session; });
+  return held == held_.end() ? std::nullopt : std::optional<Lease>(LeaseOf(held->first));
 }
 
 void EvaluationChunks::Release(uint64_t session) {

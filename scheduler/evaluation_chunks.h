@@ -28,6 +28,8 @@ class EvaluationChunks {
   EvaluationChunks(uint64_t number, uint64_t examples, uint64_t chunk_size);
 
   std::optional<Lease> Take(uint64_t session);
+  // The first chunk that the session holds, once more.
+  std::optional<Lease> Again(uint64_t session) const;
   // The session is lost: its chunks may be leased again.
   void Release(uint64_t session);
 
@@ -41,6 +43,10 @@ class EvaluationChunks {
   std::map<std::string, double> Result() const;
 
  private:
+  Lease LeaseOf(uint32_t chunk) const {
+    return {.chunk = chunk, .begin = chunk * chunk_size_, .end = chunk * chunk_size_ + SizeOf(chunk)};
+  }
+
   uint64_t number_;
   uint64_t examples_;
   uint64_t chunk_size_;

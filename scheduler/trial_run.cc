@@ -639,7 +639,10 @@ TrialRun::WorkAnswer TrialRun::ChooseWork(Session& session, absl::Time now) {
   } else if (phase_ == Phase::kBarrier) {
     answer.kind = WorkAnswer::Kind::kBarrier;
   } else if (phase_ == Phase::kValidation || phase_ == Phase::kTest) {
-    if (const auto lease = evaluation_->Take(session.number)) {
+    std::optional<EvaluationChunks::Lease> lease = evaluation_->Take(session.number);
+    // It may have been given to a late copy of a request that the scheduler before this one had answered.
+    if (!lease.has_value() && taken_over_) lease = evaluation_->Again(session.number);
+    if (lease.has_value()) {
       answer.kind = WorkAnswer::Kind::kEvaluate;
       answer.evaluate = *lease;
       answer.evaluation = evaluation_->number();

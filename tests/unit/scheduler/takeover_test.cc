@@ -121,6 +121,15 @@ TEST_F(TakeoverTest, ARunInValidationIsValidatedAnew) {
   EXPECT_EQ(harness_.store.trials.at("a").result.validation, (std::map<std::string, double>{{"top_100", 0.5}}));
 }
 
+TEST_F(TakeoverTest, AnEvaluationChunkThatALateCopyWasGivenIsGivenAgain) {
+  while (harness_.Trial().phase != "validation") worker_.WorkOnce();
+  Replace();
+  worker_.WorkOnce();  // at the barrier, once more
+  worker_.GetWork();   // of which the worker wants no answer any more
+  worker_.WorkToTheEnd();
+  EXPECT_EQ(harness_.store.trials.at("a").status, TrialStatus::kFinished);
+}
+
 TEST_F(TakeoverTest, AResultIsKeptThoughTablesWereNotYetDropped) {
   for (auto& [endpoint, shard] : harness_.shards) shard.loses_closing = true;
   for (int i = 0; i < 1000 && harness_.Trial().phase != "finished"; ++i) worker_.WorkOnce();
