@@ -40,11 +40,9 @@ Json ToJson(const StepCost& step) {
 }
 
 StepCost StepOf(const Json& json) {
-  StepCost step{.name = json.at("name"),
-                .examples = json.at("examples"),
-                .seconds = json.at("seconds"),
-                .busy_seconds = json.at("busy_seconds"),
-                .tables = {}};
+  StepCost step{
+      .name = json.at("name"), .examples = json.at("examples"), .seconds = json.at("seconds"), .busy_seconds = 0, .tables = {}};
+  step.busy_seconds = json.value("busy_seconds", step.seconds);  // older files have steps that were measured alone only
   for (const Json& table : json.at("tables")) {
     step.tables.push_back({.name = table.at("name"),
                            .dim = table.at("dim"),
@@ -79,7 +77,7 @@ absl::StatusOr<MachineConstants> MachineConstants::Load(const std::string& path)
     for (const auto& [key, step] : json.at("steps").items()) constants.steps[key] = StepOf(step);
   } catch (const nlohmann::json::exception& error) {
     return absl::DataLossError(
-        fmt::format("{}: not a file of constants as this `ps_bench --store` writes it, measure anew: {}", path, error.what()));
+        fmt::format("{}: not a file of constants as `ps_bench --store` writes it: {}", path, error.what()));
   }
   return constants;
 }

@@ -94,6 +94,7 @@ class Reckoning {
     double busy = 0;  // see ComputeSeconds
   };
   void PlaceOnHosts();
+  double WorkerRate() const;  // steps per second of all workers, if they alone limit it
   // Seconds of its cores for one step of each worker of the cluster.
   double HostSeconds(const Host& host, double busy) const {
     return static_cast<double>(host.workers.size()) * (ComputeSeconds(busy) + ClientSeconds() + IoSeconds()) +
@@ -129,6 +130,14 @@ double Reckoning::ServerMemory() const {
   return bytes * trials * cluster_.replication * most_shards / shards_;
 }
 
+double Reckoning::WorkerRate() const {
+  double rate = 0;
+  for (const auto& [name, host] : hosts_) {
+    for (const WorkerPlace* const worker : host.workers) rate += 1 / StepSeconds(*worker, host.busy);
+  }
+  return rate;
+}
+
 void Reckoning::PlaceOnHosts() {
   for (size_t i = 0; i < cluster_.servers.size(); ++i) {
     hosts_[HostOf("server", i, options_.servers_per_host, cluster_.servers[i].host)].shards += cluster_.servers[i].shards;
@@ -136,10 +145,14 @@ void Reckoning::PlaceOnHosts() {
   for (size_t i = 0; i < cluster_.workers.size(); ++i) {
     hosts_[HostOf("worker", i, options_.workers_per_host, cluster_.workers[i].host)].workers.push_back(&cluster_.workers[i]);
   }
+  if (cores_ <= 1) return;
+  // Cores in use, if nothing but the workers themselves and the threads of shards limited the rate.
+  const double shard_use = std::min(1.0, WorkerRate() * ShardSeconds());
   for (auto& [name, host] : hosts_) {
-    if (host.workers.empty() || cores_ <= 1) continue;
-    // In use if nothing but the workers themselves limited the rate.
-    const double in_use = HostSeconds(host, 0) / StepSeconds(*host.workers.front(), 0);
+    double in_use = host.shards * shard_use;
+    for (const WorkerPlace* const worker : host.workers) {
+      in_use += (ComputeSeconds(0) + ClientSeconds() + IoSeconds()) / StepSeconds(*worker, 0);
+    }
     host.busy = std::clamp((in_use - 1) / (cores_ - 1), 0.0, 1.0);
   }
 }
@@ -172,10 +185,7 @@ Plan Reckoning::Make() const {
   Plan plan;
   plan.name = load_.step.name;
   plan.memory_bytes_per_server = ServerMemory();
-  double worker_rate = 0;  // steps per second of all workers
-  for (const auto& [name, host] : hosts_) {
-    for (const WorkerPlace* const worker : host.workers) worker_rate += 1 / StepSeconds(*worker, host.busy);
-  }
+  const double worker_rate = WorkerRate();
   plan.limits.push_back({.what = "workers", .examples_per_second = worker_rate * load_.step.examples});
   plan.limits.push_back({.what = "shards", .examples_per_second = load_.step.examples / ShardSeconds()});
   AddHostLimits(&plan);

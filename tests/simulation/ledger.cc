@@ -26,8 +26,7 @@ Ledger::AttemptNumber Ledger::Begin(Attempt attempt) {
   attempts_.push_back(attempt);
   for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
     uint64_t& owner = owner_[{attempt.trial, attempt.epoch, position}];
-    const bool after_closed = closed_.contains(owner) && owner < attempt.session;
-    if (owner == 0 || after_closed || !closed_.contains(attempt.session)) owner = attempt.session;
+    if (owner == 0 || !closed_.contains(attempt.session)) owner = attempt.session;
   }
   return attempts_.size();
 }
@@ -45,7 +44,7 @@ std::string Ledger::CheckApplied(uint64_t session, uint64_t sequence, uint64_t v
   const Attempt& attempt = attempts_[found->second - 1];
   for (uint64_t position = attempt.begin; position < attempt.end; ++position) {
     const uint64_t owner = owner_.at({attempt.trial, attempt.epoch, position});
-    if (owner == session) continue;
+    if (owner == session || closed_.contains(owner)) continue;
     return fmt::format("{} was applied while session {} trains its example {}", Name(found->second), owner, position);
   }
   return "";

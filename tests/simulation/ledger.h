@@ -59,9 +59,9 @@ class Ledger {
   // The attempt's pushes are numbered up to `sequence`, from the one before's on.
   void SetLastSequence(AttemptNumber attempt, uint64_t sequence);
 
-  // Empty if a shard with that view may apply a push of that session and sequence for the first time: no other session trains
-  // its examples by now. A chunk is leased again only after its session was closed, on all shards but those that a newer view
-  // has deposed: what they apply is never acknowledged.
+  // Empty if a shard with that view may apply a push of that session and sequence for the first time: no other session that
+  // is open trains its examples by now. A chunk is leased again only after its session was closed, on all shards but those that
+  // a newer view has deposed: what they apply is never acknowledged.
   std::string CheckApplied(uint64_t session, uint64_t sequence, uint64_t view) const;
   // A shard has this view.
   void SeeView(uint64_t number) { newest_view_ = std::max(newest_view_, number); }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <sstream>
 
 #include "tests/unit/common/temporary_folder.h"
 
@@ -169,6 +170,7 @@ TEST(MachineConstantsTest, AreReadAsTheyWereWritten) {
   const std::string path = folder.path() + "/machine.json";
   MachineConstants written = Constants();
   written.steps["key"] = Load().step;
+  written.steps["key"].busy_seconds = 0.15;
   ASSERT_TRUE(written.Save(path).ok());
   const auto read = MachineConstants::Load(path);
   ASSERT_TRUE(read.ok()) << read.status();
@@ -176,6 +178,25 @@ TEST(MachineConstantsTest, AreReadAsTheyWereWritten) {
   EXPECT_DOUBLE_EQ(read->shard_push.row, 2e-6);
   EXPECT_EQ(read->steps.at("key").tables.at(0).state, 10U);
   EXPECT_DOUBLE_EQ(read->steps.at("key").seconds, 0.1);
+  EXPECT_DOUBLE_EQ(read->steps.at("key").busy_seconds, 0.15);
+}
+
+TEST(MachineConstantsTest, OlderFilesHaveStepsThatWereMeasuredAlone) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() + "/machine.json";
+  MachineConstants written = Constants();
+  written.steps["key"] = Load().step;
+  ASSERT_TRUE(written.Save(path).ok());
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  std::string older = text.str();
+  const size_t field = older.find("\"busy_seconds\"");
+  ASSERT_NE(field, std::string::npos);
+  older.erase(field, older.find('\n', field) - field);
+  std::ofstream(path) << older;
+  const auto read = MachineConstants::Load(path);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_DOUBLE_EQ(read->steps.at("key").busy_seconds, 0.1);
 }
 
 TEST(MachineConstantsTest, AFileThatIsNotTheirsIsRefusedAndAMissingOneIsEmpty) {
