@@ -12,6 +12,7 @@ namespace marquee {
 namespace {
 
 constexpr absl::Duration kPumpInterval = absl::Milliseconds(100);
+constexpr absl::Duration kTimeToLeave = absl::Seconds(1);  // whoever stops processes waits for some seconds
 constexpr double kMib = 1 << 20;
 
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(Driver::now() - start); }
@@ -79,7 +80,11 @@ absl::Status TrialSession::Run() {
   Trace("prepare", prepare_start, {{"trial", assignment_.name}});
   driver_.client().StartSession(assignment_.session);
   if (absl::Status status = CreateTables(); !status.ok()) return status;
+  if (absl::Status status = Work(); !status.ok()) return status;
+  return context_.stop ? LeaveInOrder() : absl::OkStatus();
+}
 
+absl::Status TrialSession::Work() {
   while (!Over()) {
     absl::StatusOr<std::optional<WorkItem>> work = NextWork();
     if (!work.ok()) return work.status();
@@ -93,6 +98,16 @@ absl::Status TrialSession::Run() {
       status = WaitForAcknowledgements();
     }
     if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TrialSession::LeaveInOrder() {
+  const absl::Time end = Driver::now() + kTimeToLeave;
+  while (!driver_.link().session_lost() && Driver::now() < end) {
+    ReportProgress();
+    if (progress_.drained() && driver_.link().tick_confirmed()) break;
+    if (absl::Status status = Pump(absl::Milliseconds(10)); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -57,7 +57,8 @@ class TrialSession {
   TrialSession(WorkerContext& context, TrialAssignment assignment, TrialConfig config, const Split& split);
   ~TrialSession();
 
-  // Returns when the scheduler says that the session is done, or it was lost, or the process is to stop. An error is the
+  // Returns when the scheduler says that the session is done, or it was lost, or the process is to stop: then, as far as a
+  // moment allows, with all that it has pushed acknowledged and reported, so that nobody trains it again. An error is the
   // trial's: the model does not fit the data, a loss is not finite, a shard refused a push for good.
   absl::Status Run();
 
@@ -72,6 +73,8 @@ class TrialSession {
   // What this thread has done since `begin`, for the trace.
   void Trace(std::string_view name, absl::Time begin, TraceArguments arguments = {}) const;
 
+  absl::Status Work();
+  absl::Status LeaveInOrder();
   absl::Status PrepareModel();
   absl::Status CreateTables();
   absl::StatusOr<std::optional<WorkItem>> NextWork();

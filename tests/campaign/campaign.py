@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Real servers, workers and a scheduler, each in a network namespace of its own, with two copies of each row and with keys, under
-random faults: kill -9, SIGSTOP, links down, blackhole routes, and a relay that delays, stalls and cuts TCP connections. A fourth server comes
+random faults: kill -9 (of the scheduler too), SIGSTOP, links down, blackhole routes, and a relay that delays, stalls and cuts TCP connections. A fourth server comes
 and goes by edits of the cluster file, so that partitions are moved in the middle of it all. Workers keep a ledger of what they pushed and what was acknowledged (push_ledger.h); at the end every row is compared with it, and again after each
 server was killed in turn, so that second copies are judged as well.
 
@@ -218,7 +218,7 @@ class Campaign:
         data = self.folder / "small.mq"
         subprocess.run([BIN / "wrangle", "--synthetic", "small", "--out", data], check=True, stdout=subprocess.DEVNULL)
         self.data = data
-        commands = {"scheduler": [BIN / "scheduler", "--cluster", self.cluster, "--sweep", sweep, "--data", data, "--out", self.folder / "out"]}
+        commands = {"scheduler": [BIN / "scheduler", "--cluster", self.cluster, "--sweep", sweep, "--data", data, "--out", self.folder / "out", "--resume"]}
         for i in range(WORKERS):
             commands[f"w{i}"] = [BIN / "campaign_worker", "--cluster", self.cluster, "--name", f"w{i}", "--data", data,
                                  "--ledger", self.folder / f"w{i}.ledger"]
@@ -354,6 +354,8 @@ class Campaign:
         workers = [f"w{i}" for i in range(WORKERS)]
         kinds = [self.kill_server, self.pause_server, self.link_down, self.blackhole, self.relay_delay, self.relay_stall, self.relay_cut,
                  self.kill_worker, self.pause_worker, self.worker_link_down, self.short_pause, self.edit, self.edit_and_kill]
+        if self.copies == 2:
+            kinds += [self.kill_scheduler, self.kill_scheduler_and_server]
         kind = self.random.choice(kinds)
         victim = self.random.choice(workers if "worker" in kind.__name__ else servers)
         began = time.monotonic()
@@ -373,6 +375,14 @@ class Campaign:
         return down
 
     kill_worker = kill_server
+
+    def kill_scheduler(self, _):
+        """The next one takes the trial over."""
+        return self.kill_server("scheduler"), "(the scheduler)"
+
+    def kill_scheduler_and_server(self, name):
+        """The server comes back, or does not, before there is a scheduler again."""
+        return max(self.kill_server("scheduler"), self.kill_server(name)), "(and the scheduler)"
 
     def pause(self, name, seconds):
         member = self.members[name]
