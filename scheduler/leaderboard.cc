@@ -258,6 +258,8 @@ Leaderboard::Leaderboard(Data data, std::vector<Baseline> baselines, const Sweep
 
 Coordinator::TrialView Leaderboard::Summarize(const std::vector<Coordinator::TrialView>& seeds) const {
   Coordinator::TrialView summary = seeds.front();
+  // Of those that are there the configuration's first seed need not be one.
+  if (!summary.config.repeats.empty()) summary.trial.name = summary.config.repeats;
   if (seeds.size() == 1) return summary;
   TrialResult& result = summary.trial.result;
   result.validation = Means(MetricsOf(seeds, &TrialResult::validation));

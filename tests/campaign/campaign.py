@@ -358,6 +358,8 @@ class Campaign:
             kinds += [self.kill_scheduler, self.kill_scheduler_and_server]
         kind = self.random.choice(kinds)
         victim = self.random.choice(workers if "worker" in kind.__name__ else servers)
+        if kind.__name__ == "kill_scheduler":
+            victim = "scheduler"
         began = time.monotonic()
         duration = kind(victim)
         who = victim if isinstance(duration, float) else f"{victim} {duration[1]}"
@@ -376,9 +378,9 @@ class Campaign:
 
     kill_worker = kill_server
 
-    def kill_scheduler(self, _):
+    def kill_scheduler(self, name):
         """The next one takes the trial over."""
-        return self.kill_server("scheduler"), "(the scheduler)"
+        return self.kill_server(name)
 
     def kill_scheduler_and_server(self, name):
         """The server comes back, or does not, before there is a scheduler again."""

@@ -142,6 +142,17 @@ TEST(LeaderboardTest, SeedsAreOneRowWithMeanAndDeviation) {
   EXPECT_FALSE(board["trials"][0].contains("deviation"));
 }
 
+TEST(LeaderboardTest, ALaterSeedMayBeThereFirst) {
+  std::vector<Coordinator::TrialView> trials = {Finished("twice-seed=2", ModelConfig::Kind::kTwoTower, "top_100", 0.2)};
+  trials[0].config.repeats = "twice";
+  const Leaderboard leaderboard(SmallData(), {}, Sweep{}, trials);
+  const nlohmann::json board = nlohmann::json::parse(leaderboard.Json());
+  EXPECT_THAT(Names(board), ElementsAre("twice"));
+  EXPECT_EQ(board["trials"][0]["seeds"].size(), 1U);
+  EXPECT_THAT(leaderboard.Text(), HasSubstr("twice"));
+  EXPECT_EQ(leaderboard.Tables()[0].rows[0].name, "twice");
+}
+
 TEST(LeaderboardTest, CurvesAndEndsAreTold) {
   const Leaderboard leaderboard(SmallData(), {}, Sweep{}, Seeds());
   const nlohmann::json board = nlohmann::json::parse(leaderboard.Json());
