@@ -56,6 +56,12 @@ def models(epochs, *bodies):
     return "models:\n" + "".join(bodies).replace("EPOCHS", str(epochs))
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def wait_for(condition, what, seconds=DEADLINE_SECONDS):
     """Returns the first true value of `condition()`, asked again and again until the deadline."""
     deadline = time.monotonic() + seconds

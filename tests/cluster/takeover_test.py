@@ -2,11 +2,10 @@
 anew, nothing is trained twice, and the results are those of an undisturbed run."""
 
 import signal
-import socket
 import subprocess
 import unittest
 
-from cluster import BIN, RANKING, Cluster, models, wait_for
+from cluster import BIN, RANKING, Cluster, free_port, models, wait_for
 
 CLUSTER = """
 cluster:
@@ -28,12 +27,6 @@ def sweep(workers, mode):
     return models(EPOCHS, RANKING) + (
         f"sweep: {{method: grid, models: [ranking], workers_per_trial: {workers}, consistency: {mode}, chunk_batches: 2}}\n"
     )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ExternalCluster(Cluster):

@@ -10,12 +10,11 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import unittest
 
-from cluster import BIN, RANKING, Cluster, is_running, models, wait_for
+from cluster import BIN, RANKING, Cluster, free_port, is_running, models, wait_for
 
 NOW = BIN
 BEFORE = pathlib.Path(os.environ.get("MARQUEE_BEFORE", BIN.parent / "tests" / "wire_2"))
@@ -53,12 +52,6 @@ def outcome(cluster):
     trial = cluster.leaderboard()["trials"][0]
     kept = {key: trial[key] for key in ("status", "epochs", "examples")}
     return kept | {part: trial["metrics"][part] for part in ("validation", "test")}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Mixed(Cluster):
